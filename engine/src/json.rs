@@ -1,0 +1,197 @@
+//! JSON text that is known to be sound: the form in which properties, contexts and trait values travel.
+//!
+//! It is checked once, at the edge, and carried as text: nothing inside rebuilds a tree of it.
+
+use crate::limits::JSON_MAX_DEPTH;
+use bincode::{Decode, Encode};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use std::collections::HashSet;
+use std::fmt;
+
+/// One JSON value as text: valid, no deeper than [`JSON_MAX_DEPTH`], no key twice in one object,
+/// integers within 64 bits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Json(Box<str>);
+
+/// Why a text is not accepted as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonFault {
+    /// `json_invalid`, `json_too_deep`, `json_duplicate_key` or `json_number_too_large`.
+    pub code: &'static str,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+impl Json {
+    /// Checks `text` and takes it.
+    ///
+    /// # Errors
+    /// [`JsonFault`] says which rule the text breaks.
+    pub fn parse(text: &str) -> Result<Self, JsonFault> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        // serde_json has a limit of 128 of its own; ours is lower and comes first.
+        Check { depth: 0 }
+            .deserialize(&mut deserializer)
+            .and_then(|()| deserializer.end())
+            .map_err(|error| fault(&error))?;
+        Ok(Self(text.trim().into()))
+    }
+
+    /// From a tree, which cannot hold a key twice.
+    ///
+    /// # Errors
+    /// [`JsonFault`] if it is too deep.
+    pub fn from_value(value: &serde_json::Value) -> Result<Self, JsonFault> {
+        Self::parse(&value.to_string())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The tree.
+    #[must_use]
+    pub fn to_value(&self) -> serde_json::Value {
+        serde_json::from_str(&self.0).unwrap_or(serde_json::Value::Null)
+    }
+
+    /// Whether the value is an object.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    /// Whether the value is `null`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        &*self.0 == "null"
+    }
+}
+
+/// The text itself.
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const TOO_DEEP: &str = "nested too deeply";
+const DUPLICATE: &str = "key given twice: ";
+const TOO_LARGE: &str = "number beyond 64 bits";
+
+fn fault(error: &serde_json::Error) -> JsonFault {
+    let message = error.to_string();
+    let code = if message.starts_with(TOO_DEEP) {
+        "json_too_deep"
+    } else if message.starts_with(DUPLICATE) {
+        "json_duplicate_key"
+    } else if message.starts_with(TOO_LARGE) || message.starts_with("number out of range") {
+        "json_number_too_large"
+    } else {
+        "json_invalid"
+    };
+    JsonFault { code, message }
+}
+
+/// Walks a value and keeps nothing of it.
+#[derive(Clone, Copy)]
+struct Check {
+    depth: usize,
+}
+
+impl Check {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth >= JSON_MAX_DEPTH {
+            return Err(E::custom(format_args!("{TOO_DEEP} (more than {JSON_MAX_DEPTH} levels)")));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Check {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Check {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    // serde_json hands an integer that fits neither u64 nor i64 over as f64. Every f64 from 2^53 on is an
+    // integer, so nothing with a fraction is caught here.
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        if value.abs() >= 18_446_744_073_709_551_616.0 || value < -9_223_372_036_854_775_808.0 {
+            return Err(E::custom(TOO_LARGE));
+        }
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while items.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        let mut seen: HashSet<String> = HashSet::new();
+        while let Some(key) = members.next_key::<String>()? {
+            if let Some(key) = seen.replace(key) {
+                return Err(A::Error::custom(format_args!("{DUPLICATE}{key}")));
+            }
+            members.next_value_seed(inner)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> &'static str {
+        Json::parse(text).map_or_else(|fault| fault.code, |_| "ok")
+    }
+
+    #[test]
+    fn each_rule_has_its_code() {
+        assert_eq!(code(r#" {"a":[1,2.5,"x",null,true],"b":{"a":1}} "#), "ok");
+        assert_eq!(code(r#"{"a":1"#), "json_invalid");
+        assert_eq!(code(r#"{"a":1} x"#), "json_invalid");
+        assert_eq!(code(r#"{"a":1,"a":2}"#), "json_duplicate_key");
+        assert_eq!(code("18446744073709551615"), "ok");
+        assert_eq!(code("18446744073709551616"), "json_number_too_large");
+        assert_eq!(code("-9223372036854775809"), "ok", "rounds to -2^63");
+        assert_eq!(code("1e400"), "json_number_too_large");
+        assert_eq!(code(&format!("{}{}", "[".repeat(32), "]".repeat(32))), "ok");
+        assert_eq!(code(&format!("{}{}", "[".repeat(33), "]".repeat(33))), "json_too_deep");
+    }
+}

@@ -1,0 +1,23 @@
+//! Spoor: a tracking database inside your process.
+
+pub mod error;
+pub mod ids;
+pub mod json;
+pub mod limits;
+pub mod model;
+pub mod reply;
+pub mod request;
+pub mod settings;
+pub mod store;
+pub mod time;
+
+mod engine;
+
+pub use engine::{Answer, Engine, Environment, Snapshot};
+pub use error::{Error, Rejection, TrackError};
+pub use ids::EventSeq;
+pub use json::{Json, JsonFault};
+pub use reply::{EventReply, EventStatus, ProfileReply, Reason, Reply, SessionReply};
+pub use request::{Consent, Event, Origin, TraitOperations, TrackRequest};
+pub use settings::Settings;
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};

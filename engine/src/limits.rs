@@ -1,0 +1,71 @@
+//! Every bound of the engine, in one place, unit last.
+//!
+//! A bound that a client can meet is part of the documented interface (docs/protocol.md). What a
+//! bound refuses is a [`crate::Rejection`] or a code on one event, never a silent drop.
+
+/// Longest session id, profile id, source name and event id, in bytes after trimming.
+pub const ID_MAX_BYTES: usize = 128;
+/// Longest event type, trait name, consent name and namespace, in bytes after trimming.
+pub const NAME_MAX_BYTES: usize = 128;
+/// Longest identifier value, in bytes before normalising.
+pub const IDENTIFIER_MAX_BYTES: usize = 512;
+/// Most events in one request. A request is stored whole or not at all.
+pub const REQUEST_MAX_EVENTS: usize = 1_000;
+/// Most requests in one array.
+pub const ARRAY_MAX_REQUESTS: usize = 1_000;
+/// Largest encoded request, in bytes.
+pub const REQUEST_MAX_BYTES: usize = 4 << 20;
+/// Deepest nesting of `properties`, `context` and trait values.
+pub const JSON_MAX_DEPTH: usize = 32;
+/// Most identifiers on one event.
+pub const EVENT_MAX_IDENTIFIERS: usize = 32;
+/// Most trait operations on one event.
+pub const EVENT_MAX_TRAIT_OPERATIONS: usize = 256;
+/// Most consents on one event.
+pub const EVENT_MAX_CONSENTS: usize = 64;
+/// Longest trait value, in bytes of JSON.
+pub const TRAIT_VALUE_MAX_BYTES: usize = 16 << 10;
+/// Most traits that one fragment holds; further names are refused with `trait_limit`.
+pub const FRAGMENT_MAX_TRAITS: usize = 1_000;
+/// Most items that one collection holds in one fragment; further ones are refused with `trait_limit`.
+pub const COLLECTION_MAX_ITEMS: usize = 1_000;
+/// Most consent names that one fragment holds; further names are refused with `consent_limit`.
+pub const FRAGMENT_MAX_CONSENTS: usize = 100;
+/// Other known profiles that a session may meet before it counts as shared.
+pub const SESSION_MAX_OTHER_PROFILES: usize = 3;
+/// Longest inactivity timeout, in milliseconds (7 days).
+pub const INACTIVITY_MAX_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+/// Shortest inactivity timeout, in milliseconds.
+pub const INACTIVITY_MIN_MS: i64 = 1_000;
+/// Clock differences up to this, in milliseconds, are the network's and are not corrected.
+pub const CLOCK_TOLERANCE_MS: i64 = 60_000;
+/// An event may be this much later than its receipt, in milliseconds; beyond, it gets the time of receipt.
+pub const FUTURE_TOLERANCE_MS: i64 = 60_000;
+/// Latest time that can be written, 9999-12-31T23:59:59.999Z, in milliseconds since 1970.
+pub const TIME_MAX_MS: i64 = 253_402_300_799_999;
+/// Most items on one page of a read.
+pub const PAGE_MAX_ITEMS: usize = 1_000;
+/// Items on one page when nothing is said.
+pub const PAGE_DEFAULT_ITEMS: usize = 50;
+
+/// Most events in one group (one frame of the log, one sync).
+pub const GROUP_MAX_EVENTS: usize = 4_096;
+/// Largest group in bytes, unless one request is larger.
+pub const GROUP_MAX_BYTES: usize = 4 << 20;
+/// Requests that wait for the writer before further ones are told *overloaded*.
+pub const MAILBOX_MAX_REQUESTS: usize = 8_192;
+/// Largest frame that a reader of the log accepts, in bytes.
+pub const FRAME_MAX_BYTES: usize = GROUP_MAX_BYTES + 2 * REQUEST_MAX_BYTES;
+/// Size of a log segment in bytes, zeroed ahead.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// Events in one compressed block of a sealed segment.
+pub const BLOCK_MAX_EVENTS: usize = 128;
+/// Greatest age of a snapshot, in milliseconds; an older one answers `snapshot_too_old`.
+pub const SNAPSHOT_MAX_AGE_MS: i64 = 60_000;
+/// Sessions that one record of session ends names at most.
+pub const ENDS_MAX_SESSIONS: usize = 1_000;
+
+const _: () = assert!(FRAME_MAX_BYTES > GROUP_MAX_BYTES + REQUEST_MAX_BYTES);
+const _: () = assert!(SEGMENT_BYTES > FRAME_MAX_BYTES as u64);
+const _: () = assert!(GROUP_MAX_EVENTS >= REQUEST_MAX_EVENTS);
+const _: () = assert!(INACTIVITY_MIN_MS < INACTIVITY_MAX_MS);

@@ -1,0 +1,212 @@
+//! What reads answer with, as plain data. The wire form of it is the server's business.
+
+use crate::ids::EventSeq;
+use crate::json::Json;
+use crate::request::Consent;
+use crate::time::Timestamp;
+
+/// One person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// The id that was asked for: of one of its devices.
+    pub id: String,
+    /// The id of its oldest fragment.
+    pub primary_id: String,
+    /// All its ids, oldest fragment first.
+    pub ids: Vec<String>,
+    /// Name and value as JSON, by name.
+    pub traits: Vec<(String, Json)>,
+    /// Purpose and answer, by purpose.
+    pub consents: Vec<(String, Consent)>,
+    /// What was counted.
+    pub counters: ProfileCounters,
+    /// When the oldest fragment was made (receive time).
+    pub created_at: Timestamp,
+    /// Event time of the earliest event, if there is one.
+    pub first_seen: Option<Timestamp>,
+    /// Event time of the latest event, if there is one.
+    pub last_seen: Option<Timestamp>,
+}
+
+/// Counters of a profile: exact, each event and each session id once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProfileCounters {
+    /// Events.
+    pub events: u64,
+    /// Sessions, implicit ones among them.
+    pub sessions: u64,
+    /// Sessions made because none was sent.
+    pub implicit_sessions: u64,
+    /// Events of the types that their source counts as page views.
+    pub page_views: u64,
+}
+
+/// One session: the sum of its parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// The client's id, or the server's for a session by inactivity.
+    pub id: String,
+    /// Name of the source that opened it.
+    pub source: String,
+    /// The profile that its events go to now; `None` while it is profile-less.
+    pub profile: Option<SessionProfile>,
+    /// Event time of its first event.
+    pub started_at: Timestamp,
+    /// Event time of its last event.
+    pub last_seen: Timestamp,
+    /// When it ended: the time of its `session-end`, or of its last event if it fell silent.
+    pub ended_at: Option<Timestamp>,
+    /// From first to last event, in milliseconds.
+    pub duration_ms: u64,
+    /// What was counted.
+    pub counters: SessionCounters,
+    /// Sum of the values of its conversions, as a decimal number.
+    pub value: Option<String>,
+    /// Page of its earliest page view.
+    pub entry_page: Option<String>,
+    /// Page of its latest page view.
+    pub exit_page: Option<String>,
+    /// One page view at most, and no conversion.
+    pub bounce: bool,
+    /// Referrer of its first event.
+    pub referrer: Option<String>,
+    /// UTM values of its first event: `source`, `medium`, `campaign`, `term`, `content`.
+    pub utm: Vec<(String, String)>,
+    /// Device class of its first event: `desktop`, `mobile`, `tablet`, `bot`, ...
+    pub device: Option<String>,
+    /// Operating system of its first event.
+    pub os: Option<String>,
+    /// Browser of its first event.
+    pub browser: Option<String>,
+    /// Whether it met too many profiles and chooses nobody any more.
+    pub shared: bool,
+}
+
+/// The profile of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionProfile {
+    /// Id of the device.
+    pub id: String,
+    /// Id of the person.
+    pub primary_id: String,
+}
+
+/// Counters of a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionCounters {
+    /// Events.
+    pub events: u64,
+    /// Page views.
+    pub page_views: u64,
+    /// Conversions.
+    pub conversions: u64,
+}
+
+/// One stored event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// Its place in the log.
+    pub seq: EventSeq,
+    /// The sender's id, or the one drawn for it.
+    pub id: String,
+    /// What happened.
+    pub event_type: String,
+    /// When, by the sender's clock, corrected.
+    pub time: Timestamp,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Name of its source.
+    pub source: String,
+    /// Its session.
+    pub session: String,
+    /// Id of its device's fragment; `None` if it is profile-less.
+    pub profile: Option<String>,
+    /// A JSON object.
+    pub properties: Option<Json>,
+    /// The request's context.
+    pub context: Option<Json>,
+    /// The event's own context.
+    pub event_context: Option<Json>,
+    /// Namespace and value as sent.
+    pub identifiers: Vec<(String, String)>,
+}
+
+/// A page of anything, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` at the end. Opaque.
+    pub cursor: Option<String>,
+}
+
+/// Which items, and how many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageRequest {
+    /// At most so many items; 0 means [`crate::limits::PAGE_DEFAULT_ITEMS`].
+    pub limit: usize,
+    /// From the answer before.
+    pub cursor: Option<String>,
+    /// Only events of this type.
+    pub event_type: Option<String>,
+    /// Only items at or after this event time.
+    pub from: Option<Timestamp>,
+    /// Only items before this event time.
+    pub to: Option<Timestamp>,
+}
+
+/// Why a read has no answer.
+#[derive(Debug, Clone)]
+pub enum ReadError {
+    /// Nothing has this id.
+    NotFound,
+    /// The id names different things in different id spaces: ask with `space:id`.
+    AmbiguousId {
+        /// The unambiguous forms.
+        candidates: Vec<String>,
+    },
+    /// The cursor or the limits of the page are not sound.
+    Rejected(crate::error::Rejection),
+    /// The store failed.
+    Failed(crate::error::Error),
+}
+
+impl From<crate::error::Error> for ReadError {
+    fn from(error: crate::error::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The state of the store in numbers, for operators.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Last published sequence number.
+    pub position: u64,
+    /// Last sequence number that the index on disk covers.
+    pub checkpoint_position: u64,
+    /// Events stored.
+    pub events: u64,
+    /// Sessions with a row of their own.
+    pub sessions: u64,
+    /// Fragments.
+    pub fragments: u64,
+    /// Profiles: fragments less those that were joined to another.
+    pub profiles: u64,
+    /// Bytes that the overlay holds, estimated.
+    pub overlay_bytes: u64,
+    /// Requests waiting for the writer.
+    pub mailbox_requests: u64,
+}
+
+/// What `check` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckReport {
+    /// The numbers.
+    pub status: Status,
+    /// Digest over everything, sequence numbers and stamps included: 64 hexadecimal digits.
+    pub store_digest: String,
+    /// Digest over what was said, whatever the order of arrival: 64 hexadecimal digits.
+    pub content_digest: String,
+    /// Invariants that do not hold; empty if the store is sound.
+    pub faults: Vec<String>,
+}

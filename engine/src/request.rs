@@ -1,0 +1,88 @@
+//! What a caller asks for: one tracking request, as plain data.
+//!
+//! The fields are text as the sender wrote it. `Engine::track` checks and parses them once
+//! (`prepare.rs`); whoever fills them needs to check nothing but that JSON is JSON ([`crate::Json`]).
+
+use crate::json::Json;
+use crate::time::Timestamp;
+use bincode::{Decode, Encode};
+
+/// One request: events of one session and one profile, stored whole or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+pub struct TrackRequest {
+    /// Name of the source; without it the source `default`.
+    pub source: Option<String>,
+    /// Session id made by the client; without it every event opens a session of its own.
+    pub session: Option<String>,
+    /// Profile id kept by the device.
+    pub profile: Option<String>,
+    /// When the sender's clock says that this attempt was sent; corrects a wrong clock.
+    pub sent_at: Option<Timestamp>,
+    /// Facts that hold for all events: page, locale, screen, campaign.
+    pub context: Option<Json>,
+    /// The user agent that the sender names; device class, operating system and browser come from it.
+    pub user_agent: Option<String>,
+    /// Store the events with their session and no profile.
+    pub profile_less: bool,
+    /// Where the request comes from. An import corrects no clock.
+    pub origin: Origin,
+    /// The events, at most [`crate::limits::REQUEST_MAX_EVENTS`].
+    pub events: Vec<Event>,
+}
+
+/// Whether a request is happening now or is history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub enum Origin {
+    /// Sent now by a device or a server.
+    #[default]
+    Live,
+    /// Read from an archive: times are taken as they are.
+    Import,
+}
+
+/// Something a customer did.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+pub struct Event {
+    /// Chosen by the sender; sending it again in the same session is safe. Without it the server draws one.
+    pub id: Option<String>,
+    /// What happened, such as `page-view`.
+    pub event_type: String,
+    /// When it happened; without it the time of receipt.
+    pub time: Option<Timestamp>,
+    /// A JSON object.
+    pub properties: Option<Json>,
+    /// A JSON object of facts that hold for this event alone.
+    pub context: Option<Json>,
+    /// Namespace and value, in the order sent.
+    pub identifiers: Vec<(String, String)>,
+    /// What this event says about the customer.
+    pub traits: TraitOperations,
+    /// Purpose and answer, in the order sent.
+    pub consents: Vec<(String, Consent)>,
+}
+
+/// Operations on traits, each list in the order sent.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+pub struct TraitOperations {
+    /// The latest holds. `null` removes.
+    pub set: Vec<(String, Json)>,
+    /// Acts only where nothing is held at its time.
+    pub set_once: Vec<(String, Json)>,
+    /// Removes the value.
+    pub unset: Vec<String>,
+    /// Adds a number to a counter.
+    pub add: Vec<(String, Json)>,
+    /// Adds an item, or each item of an array, to a collection.
+    pub append: Vec<(String, Json)>,
+    /// Takes an item, or each item of an array, out of a collection.
+    pub remove: Vec<(String, Json)>,
+}
+
+/// The customer's answer for one purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Consent {
+    /// Yes.
+    Granted,
+    /// No.
+    Refused,
+}

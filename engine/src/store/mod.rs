@@ -1,0 +1,3 @@
+//! Obeys: files, threads, the log, the overlay and the index. Holds no policy.
+
+pub mod disk;
