@@ -1,5 +1,6 @@
 //! Spoor: a tracking database inside your process.
 
+pub mod core;
 pub mod error;
 pub mod ids;
 pub mod json;
