@@ -29,8 +29,19 @@ pub const TRAIT_VALUE_MAX_BYTES: usize = 16 << 10;
 pub const FRAGMENT_MAX_TRAITS: usize = 1_000;
 /// Most items that one collection holds in one fragment; further ones are refused with `trait_limit`.
 pub const COLLECTION_MAX_ITEMS: usize = 1_000;
+/// `set_once` operations that a trait keeps exactly after its last `set` or `unset`; beyond, see
+/// [`crate::core::traits::ValueState`].
+pub const TRAIT_MAX_SET_ONCES: usize = 16;
 /// Most consent names that one fragment holds; further names are refused with `consent_limit`.
 pub const FRAGMENT_MAX_CONSENTS: usize = 100;
+/// User agents are read up to here, in bytes; what follows never matters.
+pub const USER_AGENT_MAX_BYTES: usize = 1_024;
+/// User agents that one cache of parsed ones holds at most.
+pub const AGENT_CACHE_MAX_ITEMS: usize = 4_096;
+/// Pages and referrers are kept up to here, in bytes.
+pub const PAGE_MAX_BYTES: usize = 2_048;
+/// UTM values are kept up to here, in bytes.
+pub const UTM_MAX_BYTES: usize = 256;
 /// Other known profiles that a session may meet before it counts as shared.
 pub const SESSION_MAX_OTHER_PROFILES: usize = 3;
 /// Longest inactivity timeout, in milliseconds (7 days).
@@ -65,6 +76,7 @@ pub const SNAPSHOT_MAX_AGE_MS: i64 = 60_000;
 /// Sessions that one record of session ends names at most.
 pub const ENDS_MAX_SESSIONS: usize = 1_000;
 
+const _: () = assert!(TRAIT_MAX_SET_ONCES >= 3);
 const _: () = assert!(FRAME_MAX_BYTES > GROUP_MAX_BYTES + REQUEST_MAX_BYTES);
 const _: () = assert!(SEGMENT_BYTES > FRAME_MAX_BYTES as u64);
 const _: () = assert!(GROUP_MAX_EVENTS >= REQUEST_MAX_EVENTS);

@@ -37,8 +37,10 @@ impl Decimal {
         if digits_count == 0 {
             return Some(Self::ZERO);
         }
-        let scale =
-            parts.exponent.checked_sub(i64::try_from(parts.fraction.len()).ok()?)?.checked_add(SCALE_DIGITS)?;
+        let scale = parts
+            .exponent
+            .checked_sub(i64::try_from(parts.fraction.len()).ok()?)?
+            .checked_add(SCALE_DIGITS)?;
         let kept_count = digits_count.checked_add(scale)?;
         if kept_count > UNITS_MAX_DIGITS {
             return None;
@@ -115,7 +117,11 @@ impl<'a> NumberParts<'a> {
 
     /// All digits from the first that is not zero.
     fn significant_digits(&self) -> impl Iterator<Item = u8> + Clone {
-        self.whole.bytes().chain(self.fraction.bytes()).map(|byte| byte - b'0').skip_while(|digit| *digit == 0)
+        self.whole
+            .bytes()
+            .chain(self.fraction.bytes())
+            .map(|byte| byte - b'0')
+            .skip_while(|digit| *digit == 0)
     }
 }
 
@@ -139,9 +145,9 @@ fn read_exponent(text: &str) -> Option<i64> {
     if digits.is_empty() || !rest.is_empty() {
         return None;
     }
-    let magnitude = digits
-        .bytes()
-        .fold(0_i64, |sum, byte| (sum.saturating_mul(10).saturating_add(i64::from(byte - b'0'))).min(EXPONENT_MAX));
+    let magnitude = digits.bytes().fold(0_i64, |sum, byte| {
+        (sum.saturating_mul(10).saturating_add(i64::from(byte - b'0'))).min(EXPONENT_MAX)
+    });
     Some(sign * magnitude)
 }
 
@@ -221,8 +227,25 @@ mod tests {
     #[test]
     fn refuses_what_is_no_json_number_or_too_large() {
         for text in [
-            "", "-", "+1", "01", ".5", "1.", "1.e3", "1e", "1e+", "1x", " 1", "1 ", "NaN", "\"1\"", "null", "--1", "1e40",
-            "1e999999999999999999999999", "170141183460469231731687303715.884105728",
+            "",
+            "-",
+            "+1",
+            "01",
+            ".5",
+            "1.",
+            "1.e3",
+            "1e",
+            "1e+",
+            "1x",
+            " 1",
+            "1 ",
+            "NaN",
+            "\"1\"",
+            "null",
+            "--1",
+            "1e40",
+            "1e999999999999999999999999",
+            "170141183460469231731687303715.884105728",
         ] {
             assert_eq!(shown(text), "none", "{text}");
         }

@@ -3,3 +3,4 @@
 //! Nothing in here names a file, a table, a thread, a clock or a source of randomness.
 
 pub mod decimal;
+pub mod traits;
