@@ -2,5 +2,6 @@
 //!
 //! Nothing in here names a file, a table, a thread, a clock or a source of randomness.
 
+pub mod consents;
 pub mod decimal;
 pub mod traits;
