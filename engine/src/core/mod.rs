@@ -1,7 +1,28 @@
-//! What decides: pure functions from what is known and what was said to what follows.
-//!
-//! Nothing in here names a file, a table, a thread, a clock or a source of randomness.
+//! Decides: which session, which profile, what an event changes. Pure: it knows no file, thread, clock or
+//! random source, and sees the store through [`view::View`] only.
 
-pub mod consents;
+// What a decision is made of.
 pub mod decimal;
 pub mod traits;
+pub mod consents;
+pub mod agent;
+pub mod agents;
+pub mod normalize;
+pub mod page;
+
+// The state, and what changes it.
+pub mod rows;
+pub mod view;
+pub mod decision;
+pub mod apply;
+pub mod root;
+pub mod session;
+
+// From a request to its effects.
+pub mod sources;
+pub mod prepare;
+pub mod decide;
+mod choose;
+mod event;
+pub mod warm;
+pub mod silence;
