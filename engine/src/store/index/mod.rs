@@ -123,6 +123,10 @@ impl Index {
     /// Closes the file, so that the next opening need not recover it. Checkpoints are durable without.
     /// Readers that still live get [`Error::Closed`].
     ///
+    /// It does not compact. After 50 checkpoints of 200,000 events the file took 1.2 times the disk space of
+    /// its live pages (its length is up to twice them, since redb doubles it, but the rest is a hole), and
+    /// later checkpoints use free pages again; compacting took 7 seconds a gigabyte.
+    ///
     /// # Errors
     /// [`Error::Io`] if the disk fails, [`Error::Closed`] if it did before; no checkpoint that returned is
     /// lost by either.

@@ -307,6 +307,24 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_writes_during_a_checkpoint_neither_syncs_nor_rests() {
+        let (file, pace, paced) = paced();
+        let _slicing = Slicing::begin();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for page in 0..SLICE_PAGES * 2 {
+                    paced.write(page * 4096, &PAGE).unwrap();
+                }
+            });
+        });
+        assert_eq!(file.syncs.load(Ordering::Relaxed), 0);
+        assert_eq!(pace.traffic().rested_us, 0);
+        // The checkpoint's next write makes up for it.
+        paced.write(0, &PAGE).unwrap();
+        assert_eq!(file.lost.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn a_sync_asked_for_really_syncs_unless_nothing_changed_since_the_last() {
         let (file, _, paced) = paced();
         paced.sync_data().unwrap();

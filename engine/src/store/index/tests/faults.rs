@@ -75,3 +75,23 @@ fn a_disk_that_does_not_sync_is_found_out() {
     });
     assert!(found_out);
 }
+
+#[test]
+fn opening_after_a_kill_does_not_walk_the_file() {
+    let disk = FaultyDisk::default();
+    let index = open(&disk, Path::new(PATH)).unwrap();
+    let rows = (0..20_000_u64).map(|number| (number.to_be_bytes(), Some([7; 100])));
+    index.checkpoint(b"", |writer| writer.write(TableId::Sessions, rows)).unwrap();
+    let killed = disk.after_kill();
+    index.close().unwrap();
+    let closed = disk.after_kill();
+    let operations = [killed, closed].map(|disk| {
+        let index = open(&disk, Path::new(PATH)).unwrap();
+        let operations = disk.operations();
+        drop(index);
+        operations
+    });
+    // Debug builds of redb walk the file at every opening; after a kill they may not do so once more.
+    let [after_kill, after_close] = operations;
+    assert!(after_kill < after_close + 50, "{after_kill} operations after a kill, else {after_close}");
+}

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::limits::INDEX_SLICE_BYTES;
 use crate::store::disk::RealDisk;
 
 /// Small enough that checkpoints spill pages to the file before they commit.
@@ -335,4 +336,21 @@ fn a_removed_index_is_made_anew_and_a_half_made_one_is_no_hindrance() {
     let index = open(&RealDisk, &path).unwrap();
     assert_eq!(whole(&index.reader().unwrap()), None);
     assert_eq!(RealDisk.list(&parent(&path)).unwrap(), ["index.redb"]);
+}
+
+#[test]
+fn a_large_checkpoint_is_synced_in_slices_and_no_more_often() {
+    let (_dir, path) = place();
+    let pace = pace();
+    let index = Index::open(&RealDisk, &path, OPTIONS, pace.clone()).unwrap();
+    let before = pace.traffic();
+    let row = [7; 1_000];
+    let rows = (0..8_000_u64).map(|number| (number.to_be_bytes(), Some(row)));
+    index.checkpoint(b"", |writer| writer.write(TableId::Sessions, rows)).unwrap();
+    let after = pace.traffic();
+    let slices = (after.bytes_written - before.bytes_written) / INDEX_SLICE_BYTES;
+    let syncs = after.syncs - before.syncs;
+    assert!(slices >= 8_000 * 1_000 / INDEX_SLICE_BYTES, "{before:?} {after:?}");
+    // Beside the slices, redb syncs each time the file grows, and twice to commit.
+    assert!(syncs >= slices && syncs <= slices + 16, "{slices} slices, {syncs} syncs");
 }
