@@ -75,8 +75,17 @@ pub const BLOCK_MAX_EVENTS: usize = 128;
 pub const SNAPSHOT_MAX_AGE_MS: i64 = 60_000;
 /// Sessions that one record of session ends names at most.
 pub const ENDS_MAX_SESSIONS: usize = 1_000;
+/// What a checkpoint writes to the index between two syncs, in bytes.
+pub const INDEX_SLICE_BYTES: u64 = 256 << 10;
+/// How much longer a checkpoint leaves the disk alone after a slice than the slice's sync took.
+pub const INDEX_REST_FACTOR: u32 = 4;
+/// Shortest such rest of a checkpoint without urgency, in milliseconds.
+pub const INDEX_REST_MIN_MS: u64 = 1;
+/// Longest such rest, in milliseconds.
+pub const INDEX_REST_MAX_MS: u64 = 50;
 
 const _: () = assert!(TRAIT_MAX_SET_ONCES >= 3);
+const _: () = assert!(INDEX_REST_MIN_MS <= INDEX_REST_MAX_MS);
 const _: () = assert!(FRAME_MAX_BYTES > GROUP_MAX_BYTES + REQUEST_MAX_BYTES);
 const _: () = assert!(SEGMENT_BYTES > FRAME_MAX_BYTES as u64);
 const _: () = assert!(GROUP_MAX_EVENTS >= REQUEST_MAX_EVENTS);
