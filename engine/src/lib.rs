@@ -18,6 +18,6 @@ pub use error::{Error, Rejection, TrackError};
 pub use ids::EventSeq;
 pub use json::{Json, JsonFault};
 pub use reply::{EventReply, EventStatus, ProfileReply, Reason, Reply, SessionReply};
-pub use request::{Consent, Event, Origin, TraitOperations, TrackRequest};
+pub use request::{Consent, Event, Origin, TrackRequest, TraitOperations};
 pub use settings::Settings;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
