@@ -407,8 +407,8 @@ impl DiskFile for SimFile {
             let file = state.files.get(self.number).ok_or(io::ErrorKind::NotFound)?;
             let there = file.live.get(offset..).unwrap_or_default();
             let length = there.len().min(buffer.len());
-            for (to, from) in buffer.iter_mut().zip(there) {
-                *to = *from;
+            if let (Some(to), Some(from)) = (buffer.get_mut(..length), there.get(..length)) {
+                to.copy_from_slice(from);
             }
             Ok(length)
         })

@@ -351,4 +351,7 @@ impl Log {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 const _: () = assert!(FIRST_FRAME_AT < FRAME_MAX_BYTES as u64);
