@@ -69,8 +69,23 @@ pub const MAILBOX_MAX_REQUESTS: usize = 8_192;
 pub const FRAME_MAX_BYTES: usize = GROUP_MAX_BYTES + 2 * REQUEST_MAX_BYTES;
 /// Size of a log segment in bytes, zeroed ahead.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
-/// Events in one compressed block of a sealed segment.
+/// Size in bytes of the first segment after an opening; the next ones are four times larger each, up to
+/// [`SEGMENT_BYTES`], so that a store that is hardly used stays small.
+pub const SEGMENT_FIRST_BYTES: u64 = 1 << 20;
+/// Events in one compressed block of a sealed segment, unless one record has more.
 pub const BLOCK_MAX_EVENTS: usize = 128;
+/// Largest block of a sealed segment before compression, in bytes, unless one record is larger.
+pub const BLOCK_MAX_BYTES: usize = 64 << 10;
+/// Distance in bytes between two entries of an open segment's index in memory: what a point read reads.
+pub const OPEN_BLOCK_BYTES: u64 = 16 << 10;
+/// Decoded blocks and block indexes of the log that are kept in memory, in bytes.
+pub const LOG_CACHE_BYTES: usize = 32 << 20;
+/// What a background thread writes before it syncs and pauses, in bytes.
+pub const PACED_SLICE_BYTES: usize = 512 << 10;
+/// The pause after such a slice, in milliseconds.
+pub const PACED_PAUSE_MS: u64 = 4;
+/// Full segments that wait to be sealed before the writer waits too.
+pub const SEAL_QUEUE_MAX_SEGMENTS: usize = 16;
 /// Greatest age of a snapshot, in milliseconds; an older one answers `snapshot_too_old`.
 pub const SNAPSHOT_MAX_AGE_MS: i64 = 60_000;
 /// Sessions that one record of session ends names at most.
@@ -88,5 +103,7 @@ const _: () = assert!(TRAIT_MAX_SET_ONCES >= 3);
 const _: () = assert!(INDEX_REST_MIN_MS <= INDEX_REST_MAX_MS);
 const _: () = assert!(FRAME_MAX_BYTES > GROUP_MAX_BYTES + REQUEST_MAX_BYTES);
 const _: () = assert!(SEGMENT_BYTES > FRAME_MAX_BYTES as u64);
+const _: () = assert!(SEGMENT_BYTES >= SEGMENT_FIRST_BYTES);
+const _: () = assert!(BLOCK_MAX_BYTES < FRAME_MAX_BYTES);
 const _: () = assert!(GROUP_MAX_EVENTS >= REQUEST_MAX_EVENTS);
 const _: () = assert!(INACTIVITY_MIN_MS < INACTIVITY_MAX_MS);
