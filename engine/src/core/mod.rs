@@ -6,6 +6,7 @@ pub mod agent;
 pub mod consents;
 pub mod decimal;
 pub mod normalize;
+pub mod page;
 pub mod traits;
 
 /// The longest beginning of `text` that has at most `bytes_max` bytes and ends between two characters.
