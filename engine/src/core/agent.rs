@@ -79,7 +79,7 @@ pub fn parse_agent(user_agent: &str) -> Agent {
         os.as_deref().unwrap_or_default(),
         family.as_deref().unwrap_or_default(),
     );
-    Agent { device, os: os.and_then(name), browser: browser.and_then(name) }
+    Agent { device, os: os.as_deref().and_then(name), browser: browser.as_deref().and_then(name) }
 }
 
 const UNKNOWN: Agent = Agent { device: DeviceClass::Other, os: None, browser: None };
@@ -90,7 +90,7 @@ static RULES: LazyLock<Option<Extractor<'static>>> = LazyLock::new(|| {
     Extractor::try_from(rules).ok()
 });
 
-fn name(found: String) -> Option<String> {
+fn name(found: &str) -> Option<String> {
     let found = truncated(found.trim(), AGENT_NAME_MAX_BYTES);
     (!found.is_empty() && found != "Other").then(|| found.to_owned())
 }
