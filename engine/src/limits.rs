@@ -36,6 +36,8 @@ pub const TRAIT_MAX_SET_ONCES: usize = 16;
 pub const FRAGMENT_MAX_CONSENTS: usize = 100;
 /// User agents are read up to here, in bytes; what follows never matters.
 pub const USER_AGENT_MAX_BYTES: usize = 1_024;
+/// Names of operating systems and browsers are kept up to here, in bytes.
+pub const AGENT_NAME_MAX_BYTES: usize = 64;
 /// User agents that one cache of parsed ones holds at most.
 pub const AGENT_CACHE_MAX_ITEMS: usize = 4_096;
 /// Pages and referrers are kept up to here, in bytes.

@@ -117,28 +117,28 @@ mod tests {
     use proptest::prelude::*;
 
     const PURPOSE: ConsentNo = ConsentNo(7);
-    const FRAGMENTS: u64 = 3;
+    const FRAGMENTS: usize = 3;
 
     /// One thing that happens, at the position of its place in a history.
     #[derive(Debug, Clone, Copy)]
     enum Step {
-        Say(u64, Consent),
-        Join(u64, u64),
+        Say(usize, Consent),
+        Join(usize, usize),
     }
 
     /// A history replayed: the states, the components, and when each pair came into one.
     #[derive(Debug, Clone)]
     struct World {
         states: Vec<ConsentStates>,
-        component: Vec<u64>,
-        joined: BTreeMap<(u64, u64), EventSeq>,
-        said: Vec<(EventSeq, u64, Consent)>,
+        component: Vec<usize>,
+        joined: BTreeMap<(usize, usize), EventSeq>,
+        said: Vec<(EventSeq, usize, Consent)>,
     }
 
     impl World {
         fn new() -> Self {
             Self {
-                states: vec![ConsentStates::default(); FRAGMENTS as usize],
+                states: vec![ConsentStates::default(); FRAGMENTS],
                 component: (0..FRAGMENTS).collect(),
                 joined: BTreeMap::new(),
                 said: vec![],
@@ -148,11 +148,11 @@ mod tests {
         fn step(&mut self, seq: EventSeq, step: Step) {
             match step {
                 Step::Say(fragment, consent) => {
-                    self.states[fragment as usize].apply(PURPOSE, seq, consent);
+                    self.states[fragment].apply(PURPOSE, seq, consent);
                     self.said.push((seq, fragment, consent));
                 }
                 Step::Join(one, other) => {
-                    let (one, other) = (self.component[one as usize], self.component[other as usize]);
+                    let (one, other) = (self.component[one], self.component[other]);
                     for left in self.members(one) {
                         for right in self.members(other) {
                             self.joined.entry((left, right)).or_insert(seq);
@@ -164,27 +164,27 @@ mod tests {
             }
         }
 
-        fn members(&self, component: u64) -> Vec<u64> {
-            (0..FRAGMENTS).filter(|fragment| self.component[*fragment as usize] == component).collect()
+        fn members(&self, component: usize) -> Vec<usize> {
+            (0..FRAGMENTS).filter(|fragment| self.component[*fragment] == component).collect()
         }
 
-        fn answer(&self, component: u64) -> Option<Consent> {
+        fn answer(&self, component: usize) -> Option<Consent> {
             let members = self.members(component);
             let states: Vec<_> =
-                members.iter().map(|no| (FragmentNo(*no), &self.states[*no as usize])).collect();
-            let consents = profile_consents(&states, |one, other| self.joined[&(one.0, other.0)]);
+                members.iter().map(|no| (FragmentNo(*no as u64), &self.states[*no])).collect();
+            let consents = profile_consents(&states, |one, other| {
+                let place = |no: FragmentNo| usize::try_from(no.0).unwrap();
+                self.joined[&(place(one), place(other))]
+            });
             assert!(consents.len() <= 1);
             consents.first().map(|(_, consent)| *consent)
         }
 
         /// The rule in its own words, over everything that was said.
-        fn naive(&self, component: u64) -> Option<Consent> {
-            let said: Vec<_> = self
-                .said
-                .iter()
-                .filter(|(_, fragment, _)| self.component[*fragment as usize] == component)
-                .collect();
-            let stands = |refused: &(EventSeq, u64, Consent)| {
+        fn naive(&self, component: usize) -> Option<Consent> {
+            let said: Vec<_> =
+                self.said.iter().filter(|(_, fragment, _)| self.component[*fragment] == component).collect();
+            let stands = |refused: &(EventSeq, usize, Consent)| {
                 refused.2 == Refused
                     && !said.iter().any(|(seq, fragment, consent)| {
                         *consent == Granted
@@ -222,8 +222,8 @@ mod tests {
                 assert_eq!(after.answer(component), after.naive(component), "{after:?}");
             }
             let Step::Join(one, other) = step else { return };
-            let joined = after.answer(after.component[one as usize]);
-            let sides = [one, other].map(|no| before.answer(before.component[no as usize]));
+            let joined = after.answer(after.component[one]);
+            let sides = [one, other].map(|no| before.answer(before.component[no]));
             if sides.contains(&Some(Refused)) {
                 assert_eq!(joined, Some(Refused), "{before:?} {step:?}");
                 refusals_kept += 1;
