@@ -22,7 +22,7 @@ use crate::{Rejection, words};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

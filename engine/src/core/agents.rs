@@ -1,7 +1,8 @@
 //! User agents that were recognised before, so that a busy store parses each once.
 
-use super::agent::{USER_AGENT_MAX_BYTES, parse_agent};
-use crate::limits::AGENT_CACHE_MAX_ITEMS;
+use super::agent::parse_agent;
+use super::truncated;
+use crate::limits::{AGENT_CACHE_MAX_ITEMS, USER_AGENT_MAX_BYTES};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ struct Halves {
 impl Agents {
     /// Device class, operating system and browser, parted by line feeds; empty where unknown.
     pub fn packed(&self, user_agent: &str) -> Arc<str> {
-        let key = truncated(user_agent.trim());
+        let key = truncated(user_agent.trim(), USER_AGENT_MAX_BYTES);
         if let Some(known) = self.known(key) {
             return known;
         }
@@ -42,12 +43,4 @@ impl Agents {
         let halves = self.halves.read();
         halves.recent.get(key).or_else(|| halves.before.get(key)).cloned()
     }
-}
-
-fn truncated(text: &str) -> &str {
-    let mut end = text.len().min(USER_AGENT_MAX_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or("")
 }

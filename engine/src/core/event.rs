@@ -285,7 +285,7 @@ impl<S: State> Decider<'_, S> {
         for (purpose, consent) in &event.consents {
             let count = held.as_ref().map_or(0, |held| held.0.len()) + accepted.consents.len();
             let known = match self.known_name(NameKind::Consent, purpose)? {
-                Some((no, _)) => held.as_ref().is_some_and(|held| held.0.holds(ConsentNo(no))),
+                Some((no, _)) => held.as_ref().is_some_and(|held| held.0.get(ConsentNo(no)).is_some()),
                 None => false,
             };
             if !known && count >= FRAGMENT_MAX_CONSENTS {

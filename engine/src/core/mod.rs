@@ -26,3 +26,9 @@ mod choose;
 mod event;
 pub mod warm;
 pub mod silence;
+
+/// The longest beginning of `text` that has at most `bytes_max` bytes and ends between two characters.
+fn truncated(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
+}

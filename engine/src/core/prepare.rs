@@ -5,7 +5,7 @@
 use super::agents::Agents;
 use super::decimal::Decimal;
 use super::normalize::normalize;
-use super::page::conversion_value;
+use super::page::page_facts;
 use super::sources::{Registry, Source};
 use super::traits::{TraitOperation, without_nul};
 use crate::error::Rejection;
@@ -119,7 +119,7 @@ fn prepare_event(
     Ok(CommandEvent {
         id_hash,
         traits,
-        value: event.properties.as_ref().filter(|_| conversion).and_then(conversion_value),
+        value: conversion.then(|| page_facts(event.properties.as_ref(), None, None).value).flatten(),
         device_key: if source.server { device_key(event, source, registry) } else { None },
     })
 }

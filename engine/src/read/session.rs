@@ -2,7 +2,7 @@
 
 use super::events::ListedPart;
 use super::{Cursor, Snapshot, limit_of};
-use crate::core::page::{EventFacts, PageFacts};
+use crate::core::page::{PageFacts, page_facts};
 use crate::core::rows::{NameKind, SessionRow};
 use crate::core::session::{SessionNumbers, numbers_of, parts_of, session_row};
 use crate::core::view::View;
@@ -83,7 +83,7 @@ impl Snapshot {
             exit_page: page(numbers.exit)?,
             bounce: numbers.page_views <= 1 && numbers.conversions == 0,
             referrer: start.referrer,
-            utm: start.utm,
+            utm: start.utm.pairs(),
             device,
             os,
             browser,
@@ -110,12 +110,9 @@ impl Snapshot {
         let Some(seq) = seq else { return Ok(PageFacts::default()) };
         let Some((request, effect)) = self.request_at(seq)? else { return Ok(PageFacts::default()) };
         let event = request.events.get(usize::from(effect.index));
-        Ok(EventFacts {
-            properties: event.and_then(|event| event.properties.as_ref()),
-            event_context: event.and_then(|event| event.context.as_ref()),
-            request_context: request.context.as_ref(),
-        }
-        .page_facts())
+        let properties = event.and_then(|event| event.properties.as_ref());
+        let event_context = event.and_then(|event| event.context.as_ref());
+        Ok(page_facts(properties, event_context, request.context.as_ref()))
     }
 
     /// The event that `implicit:SEQ` names, if that is the form of `id`.
@@ -155,7 +152,7 @@ impl Snapshot {
             exit_page: page,
             bounce: false,
             referrer: facts.referrer,
-            utm: facts.utm,
+            utm: facts.utm.pairs(),
             device,
             os,
             browser,
