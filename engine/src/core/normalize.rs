@@ -389,6 +389,8 @@ mod tests {
             assert_eq!(normal(Phone, raw), "! unlinkable", "{raw}");
         }
         assert_eq!(normalize(Phone, "0412345678", None), Err(UNLINKABLE), "of which country?");
+        // Read as dialled in Italy it would be valid, and +78770000000 is not.
+        assert_eq!(normalize(Phone, "0078770000000", Some("IT")), Err(UNLINKABLE));
         for country in ["AQ", "XX", "", "Australia", "ü"] {
             assert_eq!(normalize(Phone, "0412345678", Some(country)), Err(UNLINKABLE), "{country}");
             assert_eq!(
