@@ -225,7 +225,8 @@ fn normalize_phone(text: &str, default_country: Option<&str>) -> Result<String, 
     if are_junk_digits(digits) {
         return Err(JUNK);
     }
-    // Behind a `+` stands the country's code, and no other country has a say.
+    // Behind a `+` stands the country's code, and the default has no say: the library would let it strip digits, so
+    // that one E.164 number became two.
     let country = if dialled.starts_with('+') {
         None
     } else {
@@ -235,7 +236,7 @@ fn normalize_phone(text: &str, default_country: Option<&str>) -> Result<String, 
         return Err(UNLINKABLE);
     }
     let (normal, national) = e164(country, &dialled)?;
-    // The library takes some numbers, read as of a country, whose E.164 form it then refuses.
+    // The library takes a few numbers, read as of a country, whose E.164 form it then refuses or reads otherwise.
     if normal != dialled && e164(None, &normal)?.0 != normal {
         return Err(UNLINKABLE);
     }
@@ -356,6 +357,7 @@ mod tests {
             ("0412 345 678", "+61412345678"),
             ("+61 (0)412-345-678", "+61412345678"),
             ("61412345678", "+61412345678"),
+            ("+641100000000", "+641100000000"),
             ("0011 61 412 345 678", "+61412345678"),
             ("tel:+61-412-345-678", "+61412345678"),
             ("(02) 9374 4000", "+61293744000"),
@@ -367,6 +369,7 @@ mod tests {
         ] {
             assert_eq!(normal(Phone, raw), expected, "{raw}");
         }
+        assert_eq!(normalize(Phone, "+641100000000", Some("NZ")), Ok("+641100000000".to_owned()));
         assert_eq!(normalize(Phone, "030 901820", Some("de")), Ok("+4930901820".to_owned()));
         assert_eq!(normalize(Phone, "650-253-0000", Some("US")), Ok("+16502530000".to_owned()));
     }
@@ -386,6 +389,8 @@ mod tests {
             assert_eq!(normal(Phone, raw), "! unlinkable", "{raw}");
         }
         assert_eq!(normalize(Phone, "0412345678", None), Err(UNLINKABLE), "of which country?");
+        // Read as dialled in Italy it would be valid, and +78770000000 is not.
+        assert_eq!(normalize(Phone, "0078770000000", Some("IT")), Err(UNLINKABLE));
         for country in ["AQ", "XX", "", "Australia", "ü"] {
             assert_eq!(normalize(Phone, "0412345678", Some(country)), Err(UNLINKABLE), "{country}");
             assert_eq!(

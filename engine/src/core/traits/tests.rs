@@ -181,12 +181,12 @@ fn no_set_once_of_a_state_could_have_been_forgotten() {
     }
 }
 
-fn value_operation() -> impl Strategy<Value = TraitOperation> {
+fn value_operation(set_once_weight: u32) -> impl Strategy<Value = TraitOperation> {
     let value = prop::sample::select(vec!["\"a\"", "\"b\"", "1", "\"\"", "null"]).prop_map(json);
     prop_oneof![
         2 => value.clone().prop_map(TraitOperation::Set),
         1 => Just(TraitOperation::Unset),
-        6 => value.prop_map(TraitOperation::SetOnce),
+        set_once_weight => value.prop_map(TraitOperation::SetOnce),
     ]
 }
 
@@ -247,7 +247,7 @@ fn check_arrival(kind: TraitKind, sent: &Operations, arrived: &Operations, fragm
 
 proptest! {
     #[test]
-    fn any_arrival_of_a_value((sent, arrived, fragments) in arrivals(value_operation(), TRAIT_MAX_SET_ONCES)) {
+    fn any_arrival_of_a_value((sent, arrived, fragments) in arrivals(value_operation(6), TRAIT_MAX_SET_ONCES)) {
         check_arrival(TraitKind::Value, &sent, &arrived, &fragments);
     }
 
@@ -257,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn beyond_the_limit_what_is_promised_holds((sent, arrived, fragments) in arrivals(value_operation(), 120)) {
+    fn beyond_the_limit_what_is_promised_holds((sent, arrived, fragments) in arrivals(value_operation(100), 120)) {
         let once_count = |state: &TraitState| match state {
             TraitState::Value(state) => state.once.len(),
             _ => 0,
@@ -292,6 +292,36 @@ proptest! {
         prop_assert_eq!(&clean.to_value()["a"], &expected);
         prop_assert_eq!(without_nul(clean.clone()), clean);
     }
+}
+
+/// The `set_once`s that are left of these, as value and time.
+fn kept(values: &[&str]) -> Vec<(String, i64)> {
+    let operations: Vec<_> =
+        values.iter().map(|value| TraitOperation::SetOnce(json(&format!("\"{value}\"")))).collect();
+    let TraitState::Value(state) = state_of(TraitKind::Value, &in_order(&operations)) else { unreachable!() };
+    state
+        .once
+        .iter()
+        .map(|(order, value)| (value.to_value().as_str().unwrap().to_owned(), order.time.0))
+        .collect()
+}
+
+#[test]
+fn beyond_the_limit_the_first_and_the_last_stay_and_the_least_missed_goes() {
+    let limit = i64::try_from(TRAIT_MAX_SET_ONCES).unwrap();
+    let names: Vec<String> = (0..40).map(|number| format!("v{number}")).collect();
+    let all_differ = kept(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let times: Vec<_> = all_differ.iter().map(|(_, time)| *time).collect();
+    assert_eq!(times, (0..limit - 1).chain([39]).collect::<Vec<_>>(), "the last but one goes");
+
+    let mut values = vec!["a"; TRAIT_MAX_SET_ONCES - 1];
+    values.extend(["b", "c"]);
+    let times: Vec<_> = kept(&values).iter().map(|(_, time)| *time).collect();
+    let expected: Vec<_> = (0..=limit).filter(|time| *time != limit - 3).collect();
+    assert_eq!(times, expected, "the latest between two of its own value goes, and nothing of another");
+
+    let same = kept(&["a"; 40]);
+    assert_eq!((same.first().unwrap().1, same.last().unwrap().1, same.len()), (0, 39, TRAIT_MAX_SET_ONCES));
 }
 
 #[test]
