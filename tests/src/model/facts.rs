@@ -54,11 +54,13 @@ fn in_order(event: &Event) -> Vec<(&'static str, String, Option<Json>)> {
     all
 }
 
-fn items(value: Value) -> Vec<Value> {
-    match value {
+/// The items of an array, or the one item; `null` is none.
+fn items(value: Value) -> Result<Vec<Value>, &'static str> {
+    let items = match value {
         Value::Array(items) => items,
         item => vec![item],
-    }
+    };
+    if items.contains(&Value::Null) { Err("trait_value") } else { Ok(items) }
 }
 
 fn read(operation: &str, value: Option<Json>) -> Result<Operation, &'static str> {
@@ -68,8 +70,8 @@ fn read(operation: &str, value: Option<Json>) -> Result<Operation, &'static str>
         "set" => Operation::Set(Some(value).filter(|value| !value.is_null())),
         "set_once" => Operation::SetOnce(Some(value).filter(|value| !value.is_null())),
         "add" => Operation::Add(Decimal::read(json.as_str()).ok_or("trait_number")?),
-        "append" => Operation::Append(items(value)),
-        _ => Operation::Remove(items(value)),
+        "append" => Operation::Append(items(value)?),
+        _ => Operation::Remove(items(value)?),
     })
 }
 
