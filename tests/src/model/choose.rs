@@ -200,13 +200,7 @@ impl Model {
     }
 
     /// The device that was sent, made if its source may name it, or a new one.
-    fn take(
-        &mut self,
-        sent: &Sent,
-        provisional: bool,
-        stamp: Timestamp,
-        made: &mut Made,
-    ) -> (usize, Reason) {
+    fn take(&mut self, sent: &Sent, provisional: bool, stamp: Timestamp, made: &mut Made) -> (usize, Reason) {
         let (key, reason) = match sent {
             Sent::Known(device) => return (*device, Reason::Sent),
             Sent::New(key) => (key.clone(), Reason::Sent),
@@ -223,13 +217,7 @@ impl Model {
     }
 
     /// The session with a client's id, made if there is none, and whether it was made now.
-    fn session_row(
-        &mut self,
-        source: &str,
-        id: &str,
-        stamp: Timestamp,
-        made: &mut Made,
-    ) -> (usize, bool) {
+    fn session_row(&mut self, source: &str, id: &str, stamp: Timestamp, made: &mut Made) -> (usize, bool) {
         let space = self.space(source);
         if let Some(row) = self.sessions.iter().position(|row| row.space == space && row.id == id) {
             return (self.resolve(row), false);

@@ -59,11 +59,7 @@ impl std::fmt::Display for Decimal {
         let text = format!("{:010}", self.0.unsigned_abs());
         let (whole, fraction) = text.split_at(text.len() - 9);
         let fraction = fraction.trim_end_matches('0');
-        if fraction.is_empty() {
-            write!(f, "{sign}{whole}")
-        } else {
-            write!(f, "{sign}{whole}.{fraction}")
-        }
+        if fraction.is_empty() { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{fraction}") }
     }
 }
 

@@ -113,8 +113,11 @@ impl Model {
         }
         let accepted = read(operation, value)?;
         let stored = self.events.iter().filter(|event| event.device == Some(device));
-        let mut names: Vec<&str> =
-            stored.flat_map(|event| &event.operations).chain(earlier).map(|(name, _)| name.as_str()).collect();
+        let mut names: Vec<&str> = stored
+            .flat_map(|event| &event.operations)
+            .chain(earlier)
+            .map(|(name, _)| name.as_str())
+            .collect();
         names.sort_unstable();
         names.dedup();
         if names.len() >= FRAGMENT_MAX_TRAITS && names.binary_search(&name).is_err() {
@@ -260,7 +263,8 @@ fn fold<'a>(events: &[&'a EventRow], name: &str) -> Option<(Value, &'a EventRow)
 fn by_policy(policy: TraitPolicy, events: &[&EventRow], name: &str, person: &[usize]) -> Option<Value> {
     let mut held: Vec<(Value, &EventRow)> = Vec::new();
     for &device in person {
-        let own: Vec<&EventRow> = events.iter().copied().filter(|event| event.device == Some(device)).collect();
+        let own: Vec<&EventRow> =
+            events.iter().copied().filter(|event| event.device == Some(device)).collect();
         held.extend(fold(&own, name));
     }
     let latest = fold(events, name).map(|(value, _)| value);

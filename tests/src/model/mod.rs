@@ -91,10 +91,16 @@ enum Place {
 /// Within what an event id is unique.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
-    Session { space: String, id: String },
+    Session {
+        space: String,
+        id: String,
+    },
     Device(usize),
     /// An unknown profile id that was not adopted.
-    Text { source: String, profile: String },
+    Text {
+        source: String,
+        profile: String,
+    },
     /// A user of a backend without a device so far.
     Key(DeviceKey),
     Source(String),

@@ -60,7 +60,7 @@ impl Model {
 const DEVICES: &[(&str, &str)] =
     &[("Googlebot", "bot"), ("iPhone", "mobile"), ("iPad", "tablet"), ("Windows NT", "desktop")];
 const SYSTEMS: &[(&str, &str)] = &[("iPhone", "iOS"), ("iPad", "iOS"), ("Windows NT", "Windows")];
-const BROWSERS: &[(&str, &str)] = &[("Firefox/", "Firefox"), ("Safari/", "Safari")];
+const BROWSERS: &[(&str, &str)] = &[("Firefox/", "Firefox"), ("iPhone", "Mobile Safari")];
 
 fn known(agent: &str, table: &[(&str, &str)]) -> Option<String> {
     table.iter().find(|(word, _)| agent.contains(word)).map(|(_, name)| (*name).to_owned())
@@ -107,7 +107,8 @@ fn utm(event: &EventRow) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for name in NAMES {
         let member = query.split('&').filter_map(|pair| pair.split_once('='));
-        let mut values = member.filter(|(key, _)| *key == format!("utm_{name}")).map(|(_, value)| plain(value));
+        let mut values =
+            member.filter(|(key, _)| *key == format!("utm_{name}")).map(|(_, value)| plain(value));
         if let Some(value) = values.next().filter(|value| !value.is_empty()) {
             found.push((name.to_owned(), value));
         }
@@ -115,7 +116,8 @@ fn utm(event: &EventRow) -> Vec<(String, String)> {
     if found.is_empty() {
         for name in NAMES {
             let member = if name == "campaign" { "name" } else { name };
-            found.extend(context(event, &format!("/campaign/{member}")).map(|value| (name.to_owned(), value)));
+            found
+                .extend(context(event, &format!("/campaign/{member}")).map(|value| (name.to_owned(), value)));
         }
     }
     found

@@ -1,10 +1,10 @@
 //! Questions to the model.
 
 use super::{Device, DeviceKey, EventRow, Model, Place, SessionRow};
+use spoor::Rejection;
 use spoor::ids::EventSeq;
 use spoor::limits::PAGE_DEFAULT_ITEMS;
 use spoor::model::{Page, PageRequest, Profile, ProfileCounters, ReadError, Session, StoredEvent};
-use spoor::Rejection;
 
 impl Model {
     /// The profile that an id finds.
@@ -168,7 +168,9 @@ fn cut<T>(items: Vec<T>, page: &PageRequest) -> Result<Page<T>, ReadError> {
     let skip = match page.cursor.as_deref().map(str::parse::<usize>) {
         None => 0,
         Some(Ok(skip)) => skip,
-        Some(Err(_)) => return Err(ReadError::Rejected(Rejection::new("cursor_invalid", "cursor", "no cursor"))),
+        Some(Err(_)) => {
+            return Err(ReadError::Rejected(Rejection::new("cursor_invalid", "cursor", "no cursor")));
+        }
     };
     let more = items.len() > skip + limit;
     let items = items.into_iter().skip(skip).take(limit).collect();

@@ -99,8 +99,9 @@ impl Model {
         if clamped {
             warnings.push("time_clamped");
         }
-        let reused =
-            |known: &EventRow| event.id.is_some() && known.scope == scope && Some(&known.id) == event.id.as_ref();
+        let reused = |known: &EventRow| {
+            event.id.is_some() && known.scope == scope && Some(&known.id) == event.id.as_ref()
+        };
         if self.events.iter().any(reused) {
             warnings.push("event_id_reused");
         }

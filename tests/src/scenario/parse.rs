@@ -86,7 +86,8 @@ pub fn parse(text: &str) -> Result<Scenario, String> {
         let block = &lines[begin..at];
         let wrong = |what: String| format!("line {}: {what}", begin + 1);
         if block[0] == "settings" {
-            scenario.settings = toml::from_str(&block[1..].join("\n")).map_err(|error| wrong(error.to_string()))?;
+            scenario.settings =
+                toml::from_str(&block[1..].join("\n")).map_err(|error| wrong(error.to_string()))?;
             continue;
         }
         let told = block.iter().position(|line| *line == "----").unwrap_or(block.len());

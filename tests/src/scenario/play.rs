@@ -136,7 +136,11 @@ impl Player {
         let digests = |report: &spoor::model::CheckReport| {
             (report.store_digest.clone(), report.content_digest.clone(), report.faults.clone())
         };
-        assert_eq!(before.as_ref().map(digests), after.as_ref().map(digests), "the store after opening it again");
+        assert_eq!(
+            before.as_ref().map(digests),
+            after.as_ref().map(digests),
+            "the store after opening it again"
+        );
         Vec::new()
     }
 
@@ -182,13 +186,15 @@ impl Player {
     fn page(&mut self, of: PageOf, id: &str, page: &PageRequest) -> Result<Page<String>, ReadError> {
         let names = &mut self.names;
         Ok(match of {
-            PageOf::Events => shown(self.target.profile_events(id, page)?, |event| render::stored_event(event, names)),
+            PageOf::Events => {
+                shown(self.target.profile_events(id, page)?, |event| render::stored_event(event, names))
+            }
             PageOf::SessionEvents => {
                 shown(self.target.session_events(id, page)?, |event| render::stored_event(event, names))
             }
-            PageOf::Sessions => {
-                shown(self.target.profile_sessions(id, page)?, |session| render::session(session, names)[0].clone())
-            }
+            PageOf::Sessions => shown(self.target.profile_sessions(id, page)?, |session| {
+                render::session(session, names)[0].clone()
+            }),
         })
     }
 }
@@ -218,7 +224,11 @@ pub fn play(path: &Path, maker: Maker, update: bool) -> Outcome {
     let scenario = parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut player = Player::new(maker, &scenario.settings);
     // Bytes for a server are left out one by one; anything else that cannot be done changes all that follows.
-    if scenario.steps.iter().any(|written| !player.can(&written.step) && !matches!(written.step, Step::Wire(..))) {
+    if scenario
+        .steps
+        .iter()
+        .any(|written| !player.can(&written.step) && !matches!(written.step, Step::Wire(..)))
+    {
         return Outcome::LeftOut;
     }
     let mut answers = Vec::new();

@@ -145,7 +145,8 @@ pub(super) fn session(session: &Session, names: &mut Names) -> Vec<String> {
         let utm: Vec<String> = session.utm.iter().map(|(name, value)| format!("{name}={value}")).collect();
         lines.push(format!("utm {}", utm.join(" ")));
     }
-    let agent: Vec<&str> = [&session.device, &session.os, &session.browser].into_iter().flatten().map(String::as_str).collect();
+    let agent: Vec<&str> =
+        [&session.device, &session.os, &session.browser].into_iter().flatten().map(String::as_str).collect();
     if !agent.is_empty() {
         lines.push(format!("agent {}", agent.join(", ")));
     }
@@ -167,8 +168,11 @@ pub(super) fn stored_event(event: &StoredEvent, names: &mut Names) -> String {
         line += &format!(" {}", properties.to_value());
     }
     if !event.identifiers.is_empty() {
-        let identifiers: Vec<String> =
-            event.identifiers.iter().map(|(namespace, value)| format!("{namespace}:{}", quoted(value))).collect();
+        let identifiers: Vec<String> = event
+            .identifiers
+            .iter()
+            .map(|(namespace, value)| format!("{namespace}:{}", quoted(value)))
+            .collect();
         line += &format!(" {}", identifiers.join(" "));
     }
     line

@@ -32,7 +32,8 @@ impl Http {
     #[must_use]
     pub fn make(settings: Settings, _: Timestamp) -> Box<dyn Target> {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        std::fs::write(directory.path().join("spoor.toml"), configuration(&settings)).expect("a file of settings");
+        std::fs::write(directory.path().join("spoor.toml"), configuration(&settings))
+            .expect("a file of settings");
         let mut new = Self { directory, address: String::new(), child: None };
         new.start();
         Box::new(new)
@@ -40,7 +41,8 @@ impl Http {
 
     fn start(&mut self) {
         // The port is free now; that somebody takes it before the server does is possible and shows at once.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         self.address = format!("127.0.0.1:{port}");
         let child = Command::new(binary())
             .arg("serve")
@@ -184,7 +186,9 @@ fn configuration(settings: &Settings) -> String {
 /// A text as part of a path or a query.
 fn encoded(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
-    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 fn query(page: &PageRequest) -> String {
@@ -193,7 +197,8 @@ fn query(page: &PageRequest) -> String {
         members.push(format!("limit={}", page.limit));
     }
     let texts = [("cursor", page.cursor.clone()), ("type", page.event_type.clone())];
-    let times = [("from", page.from), ("to", page.to)].map(|(name, time)| (name, time.map(|time| time.to_string())));
+    let times =
+        [("from", page.from), ("to", page.to)].map(|(name, time)| (name, time.map(|time| time.to_string())));
     for (name, value) in texts.into_iter().chain(times) {
         members.extend(value.map(|value| format!("{name}={}", encoded(&value))));
     }

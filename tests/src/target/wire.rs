@@ -5,12 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use spoor::ids::EventSeq;
-use spoor::model::{
-    Page, Profile, ProfileCounters, Session, SessionCounters, SessionProfile, StoredEvent,
-};
+use spoor::model::{Page, Profile, ProfileCounters, Session, SessionCounters, SessionProfile, StoredEvent};
 use spoor::{
     Consent, Event, EventReply, EventStatus, Json, ProfileReply, Reason, Reply, SessionReply, Timestamp,
-    TraitOperations, TrackRequest,
+    TrackRequest, TraitOperations,
 };
 use std::fmt;
 use std::marker::PhantomData;
@@ -123,7 +121,8 @@ fn time(text: Option<String>) -> Result<Option<Timestamp>, String> {
 impl Request {
     fn plain(self) -> Result<TrackRequest, String> {
         let context = raw(self.context)?;
-        let agent = context.as_ref().and_then(|json| json.to_value()["user_agent"].as_str().map(str::to_owned));
+        let agent =
+            context.as_ref().and_then(|json| json.to_value()["user_agent"].as_str().map(str::to_owned));
         Ok(TrackRequest {
             source: self.source,
             session: self.session,
