@@ -80,7 +80,7 @@ fn histories_meet_every_rule() {
 struct Forgetful(Box<dyn Target>);
 
 impl Forgetful {
-    fn make(settings: Settings, now: Timestamp) -> Box<dyn Target> {
+    fn make(settings: &Settings, now: Timestamp) -> Box<dyn Target> {
         Box::new(Self(Naive::make(settings, now)))
     }
 }

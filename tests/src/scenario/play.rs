@@ -30,7 +30,7 @@ impl Player {
     /// A player of an empty store.
     #[must_use]
     pub fn new(maker: Maker, settings: &Settings) -> Self {
-        Self { target: maker(settings.clone(), BEGIN), now: BEGIN, names: Names::default(), last_sequence: 0 }
+        Self { target: maker(settings, BEGIN), now: BEGIN, names: Names::default(), last_sequence: 0 }
     }
 
     /// The target that is played against.
@@ -200,7 +200,7 @@ impl Player {
 }
 
 fn shown<T>(page: Page<T>, mut item: impl FnMut(&T) -> String) -> Page<String> {
-    Page { items: page.items.iter().map(|it| item(it)).collect(), cursor: page.cursor }
+    Page { items: page.items.iter().map(&mut item).collect(), cursor: page.cursor }
 }
 
 /// How a scenario went.

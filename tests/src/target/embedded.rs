@@ -28,16 +28,23 @@ pub struct Embedded {
 impl Embedded {
     /// One with an empty store.
     #[must_use]
-    pub fn make(settings: Settings, now: Timestamp) -> Box<dyn Target> {
+    pub fn make(settings: &Settings, now: Timestamp) -> Box<dyn Target> {
         Box::new(Self::new(settings, now))
     }
 
     /// One with an empty store, as itself.
     #[must_use]
-    pub fn new(settings: Settings, now: Timestamp) -> Self {
+    pub fn new(settings: &Settings, now: Timestamp) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new(now));
-        let mut new = Self { directory, settings, clock, disk: Switched::new(), engine: None, seed: 0 };
+        let mut new = Self {
+            directory,
+            settings: settings.clone(),
+            clock,
+            disk: Switched::new(),
+            engine: None,
+            seed: 0,
+        };
         new.open();
         new
     }

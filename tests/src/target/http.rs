@@ -30,9 +30,9 @@ pub struct Http {
 impl Http {
     /// One with an empty store. The time is not used: the server has its own.
     #[must_use]
-    pub fn make(settings: Settings, _: Timestamp) -> Box<dyn Target> {
+    pub fn make(settings: &Settings, _: Timestamp) -> Box<dyn Target> {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        std::fs::write(directory.path().join("spoor.toml"), configuration(&settings))
+        std::fs::write(directory.path().join("spoor.toml"), configuration(settings))
             .expect("a file of settings");
         let mut new = Self { directory, address: String::new(), child: None };
         new.start();

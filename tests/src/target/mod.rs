@@ -86,4 +86,4 @@ pub enum Need {
 }
 
 /// Makes a target with an empty store, its clock at a time.
-pub type Maker = fn(Settings, Timestamp) -> Box<dyn Target>;
+pub type Maker = fn(&Settings, Timestamp) -> Box<dyn Target>;

@@ -15,8 +15,8 @@ pub struct Naive {
 impl Naive {
     /// An empty one.
     #[must_use]
-    pub fn make(settings: Settings, now: Timestamp) -> Box<dyn Target> {
-        Box::new(Self { model: Model::new(settings), now })
+    pub fn make(settings: &Settings, now: Timestamp) -> Box<dyn Target> {
+        Box::new(Self { model: Model::new(settings.clone()), now })
     }
 }
 

@@ -181,7 +181,7 @@ pub fn write_request(request: &TrackRequest) -> String {
     put("profile", request.profile.as_ref().map(|text| json!(text)));
     put("sent_at", request.sent_at.map(|time| json!(exact(time))));
     put("context", context);
-    put("profile_less", request.profile_less.then(|| json!(true)));
+    put("profile_less", request.profile_less.then_some(json!(true)));
     put("events", Some(request.events.iter().map(write_event).collect()));
     Value::Object(out).to_string()
 }
