@@ -2,7 +2,9 @@
 #![expect(clippy::panic, reason = "a test: a panic is its report")]
 
 use spoor_tests::scenario::{Outcome, files, play};
-use spoor_tests::target::{Embedded, Http, Maker, Naive};
+#[cfg(feature = "served")]
+use spoor_tests::target::Served;
+use spoor_tests::target::{Binary, Embedded, Maker, Naive};
 
 /// Plays all files; at least `expected_min` of them must be playable.
 fn play_all(maker: Maker, update: bool, expected_min: usize) {
@@ -34,6 +36,12 @@ fn the_engine_answers_as_written() {
 
 #[test]
 #[ignore = "needs the engine's bodies and the server's binary"]
+fn the_binary_answers_as_written() {
+    play_all(Binary::make, false, 10);
+}
+
+#[cfg(feature = "served")]
+#[test]
 fn the_server_answers_as_written() {
-    play_all(Http::make, false, 10);
+    play_all(Served::make, false, files().len());
 }

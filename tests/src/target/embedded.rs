@@ -80,6 +80,23 @@ impl Embedded {
         self.engine.as_ref().expect("open between calls")
     }
 
+    /// Opens the store if it is not open.
+    pub fn open_if_closed(&mut self) {
+        if self.engine.is_none() {
+            self.open();
+        }
+    }
+
+    /// From here on nothing reaches the disk.
+    pub fn switch_off(&self) {
+        self.disk.switch_off();
+    }
+
+    /// Lets go of the engine, without closing it where somebody else holds it too.
+    pub fn let_go(&mut self) {
+        self.engine = None;
+    }
+
     fn snapshot(&self) -> Snapshot {
         self.engine().snapshot().expect("a snapshot")
     }
@@ -118,8 +135,8 @@ impl Target for Embedded {
     }
 
     fn crash(&mut self) {
-        self.disk.switch_off();
-        self.engine = None;
+        self.switch_off();
+        self.let_go();
         self.open();
     }
 

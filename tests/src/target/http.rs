@@ -1,79 +1,66 @@
-//! The real server in a process of its own, spoken to over HTTP.
-//!
-//! The binary is the one that `SPOOR_BIN` names, or the one that was built beside the tests. It has the
-//! machine's clock, so that scenarios that move the time are not for it.
+//! Targets that are spoken to over HTTP, whatever runs behind the address.
 
 use super::wire::{self, code, read_page};
 use super::{Need, Target};
 use serde_json::Value;
 use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, StoredEvent};
-use spoor::settings::{Keys, Normalizer, ProfileIds, Sessions};
-use spoor::{Rejection, Reply, Settings, Timestamp, TrackRequest};
+use spoor::{Origin, Rejection, Reply, Timestamp, TrackRequest};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
-/// How long the server may take until it serves.
+/// How long a server may take until it serves.
 const READY_MAX: Duration = Duration::from_secs(20);
 
-/// A server and its directory.
-#[derive(Debug)]
-pub struct Http {
-    directory: TempDir,
-    address: String,
-    child: Option<Child>,
+/// What runs behind an address.
+pub(super) trait Backing {
+    /// Which one it is, for messages.
+    fn name(&self) -> &'static str;
+
+    /// What it cannot do at all.
+    fn lacks(&self, need: Need) -> bool;
+
+    /// Starts on the store as it is, and returns the address.
+    fn start(&mut self) -> String;
+
+    /// Ends; `gently` lets it close its store.
+    fn stop(&mut self, gently: bool);
+
+    /// Sets the clock, and ends the sessions whose time has come.
+    fn set_clock(&mut self, now: Timestamp);
+
+    /// Verifies the store; `None` if it cannot be asked.
+    fn check(&mut self) -> Option<CheckReport>;
 }
 
-impl Http {
-    /// One with an empty store. The time is not used: the server has its own.
-    #[must_use]
-    pub fn make(settings: &Settings, _: Timestamp) -> Box<dyn Target> {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        std::fs::write(directory.path().join("spoor.toml"), configuration(settings))
-            .expect("a file of settings");
-        let mut new = Self { directory, address: String::new(), child: None };
-        new.start();
-        Box::new(new)
+/// A server, and its clients' side.
+#[derive(Debug)]
+pub(super) struct Http<B> {
+    address: String,
+    backing: B,
+}
+
+impl<B: Backing> Http<B> {
+    /// Starts a server.
+    pub(super) fn start(mut backing: B) -> Self {
+        let address = backing.start();
+        let new = Self { address, backing };
+        new.wait_until_ready();
+        new
     }
 
-    fn start(&mut self) {
-        // The port is free now; that somebody takes it before the server does is possible and shows at once.
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-        self.address = format!("127.0.0.1:{port}");
-        let child = Command::new(binary())
-            .arg("serve")
-            .arg("--data")
-            .arg(self.directory.path().join("data"))
-            .arg("--listen")
-            .arg(&self.address)
-            .arg("--config")
-            .arg(self.directory.path().join("spoor.toml"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server's binary");
-        self.child = Some(child);
+    fn again(&mut self, gently: bool) {
+        self.backing.stop(gently);
+        self.address = self.backing.start();
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&self) {
         let begun = Instant::now();
         while self.ask("GET", "/readyz", "").is_none_or(|(status, _)| status != 200) {
             assert!(begun.elapsed() < READY_MAX, "the server does not serve");
             std::thread::sleep(Duration::from_millis(20));
         }
-    }
-
-    /// Ends the process; `gently` lets it close its store.
-    fn stop(&mut self, gently: bool) {
-        let Some(mut child) = self.child.take() else { return };
-        if gently {
-            let asked = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
-            assert!(asked.is_ok_and(|status| status.success()), "asking the server to stop");
-        } else {
-            child.kill().expect("killing the server");
-        }
-        child.wait().expect("the end of the server");
     }
 
     /// One exchange; `None` if nobody answers.
@@ -109,16 +96,6 @@ impl Http {
     }
 }
 
-impl Drop for Http {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // What is left to do with a process that is already gone does not matter here.
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
-
 /// The pieces of a chunked body.
 fn joined(mut rest: &str) -> String {
     let mut body = String::new();
@@ -130,57 +107,12 @@ fn joined(mut rest: &str) -> String {
     body
 }
 
-fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("SPOOR_BIN") {
-        return PathBuf::from(path);
-    }
-    let test = std::env::current_exe().expect("the path of this test");
-    test.ancestors().nth(2).expect("the build directory").join("spoor")
-}
-
 fn rejection(body: &Value) -> Rejection {
     Rejection {
         code: code(body["code"].as_str().unwrap_or_default()),
         message: body["message"].as_str().unwrap_or_default().to_owned(),
         field: body["field"].as_str().map(str::to_owned),
     }
-}
-
-/// The settings as an operator writes them.
-fn configuration(settings: &Settings) -> String {
-    let mut out = String::new();
-    for (name, source) in &settings.sources {
-        out += &format!("[sources.{name:?}]\n");
-        if let Some(ids) = &source.ids {
-            out += &format!("ids = {ids:?}\n");
-        }
-        if let Some(country) = &source.default_country {
-            out += &format!("default_country = {country:?}\n");
-        }
-        let keys = if source.keys == Keys::Public { "public" } else { "secret" };
-        let makers = if source.profile_ids == ProfileIds::Client { "client" } else { "server" };
-        let sessions = if source.sessions == Sessions::Inactivity { "inactivity" } else { "client" };
-        out += &format!("keys = {keys:?}\nprofile_ids = {makers:?}\nsessions = {sessions:?}\n");
-        out += &format!("server = {}\nconversions = {:?}\n", source.server, source.conversions);
-        out += &format!("page_views = {:?}\n", source.page_views);
-        out += &format!("inactivity_timeout = \"{}ms\"\n", source.inactivity_timeout_ms);
-    }
-    for (name, namespace) in &settings.identifiers {
-        let normalize = match namespace.normalize {
-            Normalizer::Email => "email",
-            Normalizer::Phone => "phone",
-            Normalizer::Text => "text",
-        };
-        out += &format!("[identifiers.{name:?}]\nnormalize = {normalize:?}\n");
-        out += &format!("priority = {}\nunique = {}\n", namespace.priority, namespace.unique);
-    }
-    for (name, settings) in &settings.traits {
-        out += &format!("[traits.{name:?}]\npolicy = \"{:?}\"\n", settings.policy).to_lowercase();
-        if let Some(kind) = settings.kind {
-            out += &format!("kind = \"{kind:?}\"\n").to_lowercase();
-        }
-    }
-    out
 }
 
 /// A text as part of a path or a query.
@@ -205,18 +137,22 @@ fn query(page: &PageRequest) -> String {
     if members.is_empty() { String::new() } else { format!("?{}", members.join("&")) }
 }
 
-impl Target for Http {
+impl<B: Backing> Target for Http<B> {
     fn name(&self) -> &'static str {
-        "http"
+        self.backing.name()
     }
 
     fn lacks(&self, need: Need) -> bool {
-        matches!(need, Need::Clock | Need::Import)
+        self.backing.lacks(need)
     }
 
     fn track(&mut self, request: &TrackRequest) -> Result<Reply, Rejection> {
         let sent = wire::write_request(request);
-        let (status, body) = self.send("/api/v1/track", &sent);
+        let path = match request.origin {
+            Origin::Live => "/api/v1/track",
+            Origin::Import => "/api/v1/track?origin=import",
+        };
+        let (status, body) = self.send(path, &sent);
         let body: Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} {body}"));
         match status {
             200 => Ok(wire::read_reply(&body)),
@@ -229,22 +165,20 @@ impl Target for Http {
         self.ask("POST", path, body).expect("the server answers")
     }
 
-    fn set_clock(&mut self, _: Timestamp) {
-        panic!("the server has the machine's clock")
+    fn set_clock(&mut self, now: Timestamp) {
+        self.backing.set_clock(now);
     }
 
     fn reopen(&mut self) {
-        self.stop(true);
-        self.start();
+        self.again(true);
     }
 
     fn crash(&mut self) {
-        self.stop(false);
-        self.start();
+        self.again(false);
     }
 
     fn check(&mut self) -> Option<CheckReport> {
-        None
+        self.backing.check()
     }
 
     fn profile(&mut self, id: &str) -> Result<Profile, ReadError> {

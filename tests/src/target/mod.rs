@@ -1,14 +1,19 @@
 //! What a scenario or a history can be played against.
 
+mod binary;
 mod embedded;
 mod http;
 mod naive;
 mod power;
+#[cfg(feature = "served")]
+mod served;
 pub mod wire;
 
+pub use binary::Binary;
 pub use embedded::Embedded;
-pub use http::Http;
 pub use naive::Naive;
+#[cfg(feature = "served")]
+pub use served::Served;
 
 use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, StoredEvent};
 use spoor::{Rejection, Reply, Settings, Timestamp, TrackRequest};
