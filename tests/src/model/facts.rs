@@ -32,26 +32,19 @@ fn kind_of(operation: &str) -> TraitKind {
 /// The operations of an event in the order in which they act: operation, name, value.
 fn in_order(event: &Event) -> Vec<(&'static str, String, Option<Json>)> {
     let traits = &event.traits;
-    let mut all = Vec::new();
-    let mut list = |operation, pairs: &[(String, Json)]| {
-        for (name, value) in pairs {
-            all.push((operation, name.trim().to_owned(), Some(value.clone())));
-        }
+    let valued = |operation: &'static str, pairs: &[(String, Json)]| -> Vec<_> {
+        pairs.iter().map(|(name, json)| (operation, name.trim().to_owned(), Some(json.clone()))).collect()
     };
-    list("set", &traits.set);
-    list("set_once", &traits.set_once);
-    let early = all.len();
-    let mut list = |operation, pairs: &[(String, Json)]| {
-        for (name, value) in pairs {
-            all.push((operation, name.trim().to_owned(), Some(value.clone())));
-        }
-    };
-    list("add", &traits.add);
-    list("append", &traits.append);
-    list("remove", &traits.remove);
-    let unset = traits.unset.iter().map(|name| ("unset", name.trim().to_owned(), None));
-    all.splice(early..early, unset);
-    all
+    let unset = traits.unset.iter().map(|name| ("unset", name.trim().to_owned(), None)).collect();
+    [
+        valued("set", &traits.set),
+        valued("set_once", &traits.set_once),
+        unset,
+        valued("add", &traits.add),
+        valued("append", &traits.append),
+        valued("remove", &traits.remove),
+    ]
+    .concat()
 }
 
 /// The items of an array, or the one item; `null` is none.

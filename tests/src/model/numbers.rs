@@ -113,11 +113,12 @@ fn utm(event: &EventRow) -> Vec<(String, String)> {
             found.push((name.to_owned(), value));
         }
     }
-    if found.is_empty() {
-        for name in NAMES {
-            let member = if name == "campaign" { "name" } else { name };
-            found
-                .extend(context(event, &format!("/campaign/{member}")).map(|value| (name.to_owned(), value)));
+    // A campaign is taken whole from one place: the event's context, else the request's.
+    for json in [event.sent.context.as_ref(), event.request_context.as_ref()] {
+        if found.is_empty() {
+            let campaign = &tree(json)["campaign"];
+            let member = |name: &str| text(&campaign[if name == "campaign" { "name" } else { name }]);
+            found = NAMES.iter().filter_map(|name| Some(((*name).to_owned(), member(name)?))).collect();
         }
     }
     found
