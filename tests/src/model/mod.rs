@@ -2,9 +2,9 @@
 //!
 //! It keeps everything in lists in order of arrival and works every answer out from them anew. It uses the
 //! plain types of the engine and none of its logic, so that an error in one reading shows as a difference.
-//! The order of the files is that of a request: [`accept`] checks it, [`choose`] finds session and profile,
-//! [`track`] stores the events and answers, [`place`] keeps the sessions, [`facts`] folds traits and
-//! consents, [`numbers`] works out a session's figures, [`reads`] answers questions.
+//! The order of the files is that of a request: `accept` checks it, `choose` finds session and profile,
+//! `track` stores the events and answers, `place` keeps the sessions, `facts` folds traits and
+//! consents, `numbers` works out a session's figures, `reads` answers questions.
 
 mod accept;
 mod choose;
