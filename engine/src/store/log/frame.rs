@@ -213,8 +213,8 @@ pub(super) fn remains(
     while offset < length {
         // A head may lie across the border of two pieces.
         let piece = window.bytes(offset, ZEROS.len() + FRAME_HEADER_BYTES - 1)?;
-        let zeros = ZEROS.get(..piece.len().min(ZEROS.len()));
-        if piece.get(..piece.len().min(ZEROS.len())) != zeros || zeros.is_none() {
+        let (own, _) = piece.split_at(piece.len().min(ZEROS.len()));
+        if ZEROS.get(..own.len()) != Some(own) {
             found = Remains::Torn;
             if let Some(at) = later_head(piece, key, seq) {
                 return Ok(Remains::LaterFrame(offset + at as u64));
@@ -229,11 +229,14 @@ pub(super) fn remains(
 const LATER_MAX_SEQS: u64 = 1 << 36;
 
 fn later_head(piece: &[u8], key: SegmentKey, seq: u64) -> Option<usize> {
-    piece.windows(FRAME_HEADER_BYTES).position(|bytes| {
-        let first_seq = Take(bytes.get(CHECKED_FROM..).unwrap_or_default()).u64().unwrap_or_default();
-        // Nearly all places fall out here, before anything is hashed.
-        first_seq > seq && first_seq - seq < LATER_MAX_SEQS && FrameHeader::decode(bytes, key).is_some()
-    })
+    let later = |bytes: &[u8]| {
+        let first_seq = bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        first_seq > seq && first_seq - seq < LATER_MAX_SEQS
+    };
+    // Nearly all places fall out by the number alone, before anything is hashed.
+    let numbers = piece.get(CHECKED_FROM..)?.windows(size_of::<u64>()).enumerate();
+    let mut places = numbers.filter(|(_, bytes)| later(bytes)).map(|(at, _)| at);
+    places.find(|at| piece.get(*at..).is_some_and(|bytes| FrameHeader::decode(bytes, key).is_some()))
 }
 
 /// A file read in large pieces.
@@ -253,7 +256,9 @@ impl<'a> Window<'a> {
     fn bytes(&mut self, offset: u64, length: usize) -> Result<&[u8], Error> {
         let inside = self.position(offset).is_some_and(|at| self.buffer.len() - at >= length);
         if !inside {
-            self.buffer.resize(length.max(WINDOW_BYTES), 0);
+            let left = self.file.length().map_err(Error::io(self.path))?.saturating_sub(offset);
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            self.buffer.resize(length.max(WINDOW_BYTES).min(left), 0);
             self.start = offset;
             let read = self.file.read_at(&mut self.buffer, offset).map_err(Error::io(self.path))?;
             self.buffer.truncate(read);

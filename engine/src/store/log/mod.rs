@@ -57,7 +57,8 @@
 //! +----------+--------+----------+------+
 //! ```
 //!
-//! What is inside a block is drawn in `block.rs`.
+//! The data is compressed with lz4 after ids are packed (`pack.rs`), unless that would make it larger. What
+//! is inside a block is drawn in `block.rs`.
 
 mod block;
 mod bytes;
@@ -68,6 +69,7 @@ mod group;
 mod identity;
 mod opening;
 mod pace;
+mod pack;
 mod prepare;
 mod reader;
 mod seal;
@@ -311,8 +313,8 @@ impl Log {
     }
 
     fn prepare(&mut self, segment: u64) -> Result<(), Error> {
-        let (disk, dir) = (Arc::clone(&self.shared.disk), self.shared.dir.clone());
-        self.next = Some(Preparation::start(disk, dir, segment, self.next_capacity)?);
+        let disk = Arc::clone(&self.shared.disk);
+        self.next = Some(Preparation::start(disk, &self.shared.dir, segment, self.next_capacity)?);
         self.next_capacity = self.next_capacity.saturating_mul(4).min(self.segment_bytes);
         Ok(())
     }
@@ -352,6 +354,7 @@ impl Log {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of the tests are small")]
 mod tests;
 
 const _: () = assert!(FIRST_FRAME_AT < FRAME_MAX_BYTES as u64);

@@ -31,18 +31,13 @@ impl Preparation {
     ///
     /// # Errors
     /// [`Error::Io`] if there can be no thread.
-    pub(super) fn start(
-        disk: Arc<dyn Disk>,
-        dir: PathBuf,
-        segment: u64,
-        capacity: u64,
-    ) -> Result<Self, Error> {
+    pub(super) fn start(disk: Arc<dyn Disk>, dir: &Path, segment: u64, capacity: u64) -> Result<Self, Error> {
         let pace = Arc::new(Pace::default());
-        let (own_pace, own_dir) = (Arc::clone(&pace), dir.clone());
+        let (own_pace, own_dir) = (Arc::clone(&pace), dir.to_owned());
         let thread = Builder::new()
             .name("log-prepare".to_owned())
             .spawn(move || prepare(&*disk, &own_dir, FileName::open(segment), capacity, &own_pace))
-            .map_err(Error::io(&dir))?;
+            .map_err(Error::io(dir))?;
         Ok(Self { thread: Some(thread), pace })
     }
 

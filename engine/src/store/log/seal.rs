@@ -13,7 +13,7 @@ use super::block::BlockDraft;
 use super::checksum::{SegmentKey, half};
 use super::frame::{Frames, RawRecord};
 use super::pace::{Pace, PacedFile};
-use super::sealed::{Footer, SealedSegment, encode_block, put_index_entry};
+use super::sealed::{BlockEncoder, Footer, SealedSegment, put_index_entry};
 use super::segment::{FIRST_FRAME_AT, FileName, Kind, OpenSegment};
 use crate::error::Error;
 use crate::limits::{BLOCK_MAX_BYTES, BLOCK_MAX_EVENTS};
@@ -150,13 +150,13 @@ struct Writer<'a> {
     /// The first number of the block that is being filled.
     seq: u64,
     plain: Vec<u8>,
-    stored: Vec<u8>,
+    encoder: BlockEncoder,
 }
 
 impl<'a> Writer<'a> {
     fn new(file: PacedFile<'a>, key: SegmentKey, seq: u64) -> Self {
-        let draft = BlockDraft::default();
-        Self { file, key, index: Vec::new(), draft, seq, plain: Vec::new(), stored: Vec::new() }
+        let (draft, encoder) = (BlockDraft::default(), BlockEncoder::default());
+        Self { file, key, index: Vec::new(), draft, seq, plain: Vec::new(), encoder }
     }
 
     fn push(&mut self, record: RawRecord<'_>, ends: Option<u32>) -> Result<bool, Error> {
@@ -177,11 +177,11 @@ impl<'a> Writer<'a> {
         }
         let seqs = self.draft.seqs();
         self.draft.take(&mut self.plain);
-        if encode_block(&self.plain, self.seq, self.key, &mut self.stored).is_none() {
-            return Ok(false);
-        }
-        put_index_entry(&mut self.index, seqs, self.stored.len() as u64);
+        let Some(stored) = self.encoder.encode(&self.plain, self.seq, self.key) else {
+            return Err(Error::Closed { reason: "a block of the log is too large to be sealed".into() });
+        };
+        put_index_entry(&mut self.index, seqs, stored.len() as u64);
         self.seq += seqs;
-        self.file.write(&self.stored)
+        self.file.write(stored)
     }
 }

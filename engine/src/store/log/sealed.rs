@@ -5,6 +5,7 @@
 use super::block::Block;
 use super::bytes::{Take, put_varint};
 use super::checksum::{Keys, SegmentKey};
+use super::pack::{pack, unpack};
 use super::segment::FileName;
 use crate::error::Error;
 use crate::limits::FRAME_MAX_BYTES;
@@ -18,7 +19,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"SPOOREND");
 const VERSION: u64 = 1;
 const BLOCK_HEADER_BYTES: usize = 16;
 const ENCODING_PLAIN: u32 = 0;
-const ENCODING_LZ4: u32 = 1;
+/// `pack`, then lz4; the length is that in between.
+const ENCODING_PACKED_LZ4: u32 = 1;
 
 /// The foot of a sealed segment. It is written when everything before it is synced and compared with its source,
 /// so that a file with a foot is whole.
@@ -187,23 +189,41 @@ impl SealedSegment {
     }
 }
 
-/// The bytes of a block as stored: compressed, unless that makes it larger.
-pub(super) fn encode_block(plain: &[u8], seq: u64, key: SegmentKey, out: &mut Vec<u8>) -> Option<()> {
-    let length = u32::try_from(plain.len()).ok()?;
-    out.clear();
-    out.resize(BLOCK_HEADER_BYTES + lz4_flex::block::get_maximum_output_size(plain.len()), 0);
-    let room = out.get_mut(BLOCK_HEADER_BYTES..)?;
-    let packed = lz4_flex::block::compress_into(plain, room).ok().filter(|packed| *packed < plain.len());
-    let encoding = if packed.is_some() { ENCODING_LZ4 } else { ENCODING_PLAIN };
-    out.truncate(BLOCK_HEADER_BYTES + packed.unwrap_or(plain.len()));
-    if packed.is_none() {
-        out.get_mut(BLOCK_HEADER_BYTES..)?.copy_from_slice(plain);
+/// Puts blocks into the form that is stored. Keeps its memory from block to block.
+#[derive(Debug, Default)]
+pub(super) struct BlockEncoder {
+    packed: Vec<u8>,
+    stored: Vec<u8>,
+}
+
+impl BlockEncoder {
+    /// The bytes of a block as stored: compressed, unless that makes it larger.
+    pub(super) fn encode(&mut self, plain: &[u8], seq: u64, key: SegmentKey) -> Option<&[u8]> {
+        pack(plain, &mut self.packed);
+        let out = &mut self.stored;
+        out.clear();
+        out.resize(BLOCK_HEADER_BYTES + lz4_flex::block::get_maximum_output_size(self.packed.len()), 0);
+        let compressed = lz4_flex::block::compress_into(&self.packed, out.get_mut(BLOCK_HEADER_BYTES..)?);
+        // Packing makes bytes that are not text longer: such a block might not be read back.
+        let small = self.packed.len() <= FRAME_MAX_BYTES;
+        let compressed = compressed.ok().filter(|compressed| small && *compressed < plain.len());
+        let (encoding, length) = match compressed {
+            Some(compressed) => {
+                out.truncate(BLOCK_HEADER_BYTES + compressed);
+                (ENCODING_PACKED_LZ4, self.packed.len())
+            }
+            None => {
+                out.truncate(BLOCK_HEADER_BYTES);
+                out.extend_from_slice(plain);
+                (ENCODING_PLAIN, plain.len())
+            }
+        };
+        out.get_mut(8..12)?.copy_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
+        out.get_mut(12..16)?.copy_from_slice(&encoding.to_le_bytes());
+        let checksum = key.chained(seq, out.get(8..)?);
+        out.get_mut(..8)?.copy_from_slice(&checksum.to_le_bytes());
+        Some(&self.stored)
     }
-    out.get_mut(8..12)?.copy_from_slice(&length.to_le_bytes());
-    out.get_mut(12..16)?.copy_from_slice(&encoding.to_le_bytes());
-    let checksum = key.chained(seq, out.get(8..)?);
-    out.get_mut(..8)?.copy_from_slice(&checksum.to_le_bytes());
-    Some(())
 }
 
 fn decode_block(stored: &[u8], seq: u64, key: SegmentKey) -> Option<Vec<u8>> {
@@ -215,10 +235,10 @@ fn decode_block(stored: &[u8], seq: u64, key: SegmentKey) -> Option<Vec<u8>> {
     let encoding = take.u32()?;
     match encoding {
         ENCODING_PLAIN => (take.0.len() == length).then(|| take.0.to_vec()),
-        ENCODING_LZ4 if length <= FRAME_MAX_BYTES => {
-            let mut plain = vec![0; length];
-            let written = lz4_flex::block::decompress_into(take.0, &mut plain).ok()?;
-            (written == length).then_some(plain)
+        ENCODING_PACKED_LZ4 if length <= FRAME_MAX_BYTES => {
+            let mut packed = vec![0; length];
+            let written = lz4_flex::block::decompress_into(take.0, &mut packed).ok()?;
+            if written == length { unpack(&packed, FRAME_MAX_BYTES) } else { None }
         }
         _ => None,
     }
@@ -248,8 +268,7 @@ mod tests {
             plain in prop::collection::vec(0u8..4, 0..3000), at in any::<prop::sample::Index>(), bit in 0u8..8,
         ) {
             let key = Keys::new(7).segment(3);
-            let mut stored = Vec::new();
-            encode_block(&plain, 5, key, &mut stored).unwrap();
+            let mut stored = BlockEncoder::default().encode(&plain, 5, key).unwrap().to_vec();
             prop_assert_eq!(decode_block(&stored, 5, key), Some(plain));
             prop_assert_eq!(decode_block(&stored, 6, key), None);
             let at = at.index(stored.len());
