@@ -273,11 +273,7 @@ impl Log {
         if fresh {
             self.shared.publish(Segment::Open(segment));
         }
-        // Half a segment ahead: early enough, and a store that is hardly used never prepares a second one.
-        if self.next.is_none() && offset >= capacity / 2 {
-            // The frame is durable whatever comes of this; if it fails, the next segment's first frame tells.
-            let _ = self.prepare(number + 1);
-        }
+        self.look_ahead(number, capacity);
         Ok(self.end)
     }
 
@@ -310,6 +306,19 @@ impl Log {
         let header = SegmentHeader { segment: number, first_seq, chain_before };
         let segment = Arc::new(OpenSegment::new(name, path, file, header, self.shared.keys));
         Ok(Active { segment, capacity })
+    }
+
+    /// Has the next segment prepared in time: early, so that it may take its time, but not at the very
+    /// first frames, so that a store that is hardly used stays small.
+    fn look_ahead(&mut self, segment: u64, capacity: u64) {
+        match &self.next {
+            None if self.end.offset >= capacity / 8 => {
+                // The frame is durable whatever comes of this; if it fails, the next segment's first frame tells.
+                let _ = self.prepare(segment + 1);
+            }
+            Some(next) if self.end.offset >= capacity / 4 * 3 => next.hurry(),
+            _ => {}
+        }
     }
 
     fn prepare(&mut self, segment: u64) -> Result<(), Error> {

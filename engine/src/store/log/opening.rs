@@ -48,6 +48,8 @@ pub(super) fn open(
 ) -> Result<Opened, Error> {
     disk.create_dir_all(dir).map_err(Error::io(dir))?;
     let above = parent(dir);
+    // A relative name of one part lies in the directory that the process is in.
+    let above = if above.as_os_str().is_empty() { PathBuf::from(".") } else { above };
     disk.sync_dir(&above).map_err(Error::io(&above))?;
     let names = disk.list(dir).map_err(Error::io(dir))?;
     let mut files: Vec<_> = names.iter().filter_map(|name| FileName::parse(name)).collect();

@@ -41,6 +41,11 @@ impl Preparation {
         Ok(Self { thread: Some(thread), pace })
     }
 
+    /// No pauses from now on: the file is needed soon.
+    pub(super) fn hurry(&self) {
+        self.pace.hurry();
+    }
+
     /// Waits for the file, without pauses.
     ///
     /// # Errors

@@ -127,9 +127,10 @@ impl BlockIndex {
         (after < self.places.len()).then_some(after.checked_sub(1)?)
     }
 
-    /// Bytes it takes in memory; the open file counts as a page.
+    /// Bytes it takes in memory. The open file counts as 64 KiB, so that a cache of the usual size does not
+    /// use up the files that a process may open.
     pub(super) fn memory_bytes(&self) -> usize {
-        4096 + self.places.len() * size_of::<(u64, u64)>()
+        (64 << 10) + self.places.len() * size_of::<(u64, u64)>()
     }
 }
 

@@ -14,7 +14,7 @@ type Model = Vec<(u32, Vec<u8>)>;
 const DIR: &str = "/data/log";
 
 fn options(segment_bytes: u64) -> LogOptions {
-    LogOptions { segment_bytes, cache_bytes: 64 << 10, new_store_id: 0x5eed }
+    LogOptions { segment_bytes, cache_bytes: 256 << 10, new_store_id: 0x5eed }
 }
 
 fn open(disk: &SimDisk, segment_bytes: u64, known: Option<&LogPosition>) -> Result<Log, Error> {
@@ -500,6 +500,43 @@ fn after_a_failed_sync_nothing_is_accepted() {
     let log = open(&disk.kill(), 4096, None).unwrap();
     model.push((1, record(1, 10)));
     assert!(read_all(&log, &model).unwrap() >= 1);
+}
+
+#[test]
+fn what_was_read_after_a_kill_is_durable_before_anything_builds_on_it() {
+    for seed in 0..20 {
+        let disk = SimDisk::new();
+        let mut log = open(&disk, 4096, None).unwrap();
+        let model: Model = (0..3).map(|number| (1, record(number, 50))).collect();
+        append(&mut log, &model[..1]).unwrap();
+        // The second frame reaches the system's memory, but never the disk.
+        disk.fault_at(disk.operations() + 1, Fault::Fails);
+        append(&mut log, &model[1..2]).unwrap_err();
+        let disk = disk.kill();
+        drop(log);
+        let mut log = open(&disk, 4096, None).unwrap();
+        assert_holds(&log, &model[..2].to_vec());
+        append(&mut log, &model[2..]).unwrap();
+        let disk = disk.power_cut(seed);
+        drop(log);
+        assert_holds(&open(&disk, 4096, None).unwrap(), &model);
+    }
+}
+
+#[test]
+fn when_sealing_fails_the_log_closes_and_keeps_everything() {
+    let disk = SimDisk::new();
+    let mut log = open(&disk, 4096, None).unwrap();
+    let model = vec![(1, record(1, 100))];
+    append(&mut log, &model).unwrap();
+    disk.fault_at(disk.operations(), Fault::Fails);
+    log.roll();
+    assert!(matches!(log.wait_sealed(), Err(Error::Io { .. })));
+    let error = append(&mut log, &[(1, record(2, 100))]).unwrap_err();
+    assert!(matches!(error, Error::Closed { .. }), "{error}");
+    assert_holds(&log, &model);
+    drop(log);
+    assert_holds(&open(&disk, 4096, None).unwrap(), &model);
 }
 
 /// A disk whose syncs do nothing: what the tests of power cuts must find out.
