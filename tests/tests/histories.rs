@@ -27,7 +27,6 @@ fn compare(makers: [Maker; 2]) {
 }
 
 #[test]
-#[ignore = "needs the engine's bodies"]
 fn the_engine_answers_like_the_model() {
     compare([Embedded::make, Naive::make]);
 }

@@ -145,7 +145,6 @@ fn the_model_keeps_the_bounds() {
 }
 
 #[test]
-#[ignore = "needs the engine's bodies"]
 fn the_engine_keeps_the_bounds() {
     a_request_has_bounds(Embedded::make);
     a_fragment_has_bounds(Embedded::make);

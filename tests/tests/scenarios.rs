@@ -29,7 +29,6 @@ fn the_model_answers_as_written() {
 }
 
 #[test]
-#[ignore = "needs the engine's bodies"]
 fn the_engine_answers_as_written() {
     play_all(Embedded::make, false, files().len());
 }

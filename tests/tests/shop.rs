@@ -79,7 +79,6 @@ fn the_order_of_arrival_does_not_matter_to_the_model() {
 }
 
 #[test]
-#[ignore = "needs the engine's bodies"]
 fn the_engine_and_the_model_agree_on_the_sample() {
     let (mut engine, mut model) = (imported(Embedded::make, 0), imported(Naive::make, 0));
     assert_eq!(contents(&mut engine), contents(&mut model));
@@ -92,7 +91,6 @@ fn the_engine_and_the_model_agree_on_the_sample() {
 }
 
 #[test]
-#[ignore = "needs the engine's bodies"]
 fn the_content_digest_does_not_depend_on_the_order_of_arrival() {
     let digest = |seed| {
         let report = imported(Embedded::make, seed).target().check().expect("the engine can check itself");

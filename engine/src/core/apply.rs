@@ -229,6 +229,9 @@ fn apply_part<S: State>(
     }
     note_split(state, fragment, session)?;
     row.parts += 1;
+    if fragment.is_some() {
+        row.current = PartOf { part, fragment };
+    }
     state.put_sessions(session, row);
     state.put_part_keys((session, fragment.unwrap_or_default()), part);
     state.add_session_part(session, part);

@@ -39,8 +39,15 @@ pub(super) enum Sent {
     Unknown,
     /// A trusted source's id of a device that is still to be made.
     ToMake,
+    /// The identifier of a `server` source's user, whose device is still to be made.
+    ToMakeFor { namespace: Box<str>, value: Box<str> },
     /// A device, and its holder.
-    Known { device: DeviceNo, fragment: FragmentNo },
+    Known {
+        device: DeviceNo,
+        fragment: FragmentNo,
+        /// Whether an identifier of a `server` source named it, and no id.
+        by_key: bool,
+    },
 }
 
 /// Where the events of a request go.
@@ -60,12 +67,6 @@ pub(super) struct ChosenSession {
     pub created: bool,
 }
 
-impl Choice {
-    pub(super) fn without_session(profile: ProfileAt) -> Self {
-        Self { profile: Some(profile), session: None }
-    }
-}
-
 impl<S: State> Decider<'_, S> {
     pub(super) fn choose(
         &mut self,
@@ -77,7 +78,7 @@ impl<S: State> Decider<'_, S> {
             return self.choose_profile_less(session);
         }
         let Some(id) = command.request.session.as_deref() else {
-            return Ok(Choice::without_session(self.by_sent(sent, false)?));
+            return Ok(Choice { profile: Some(self.by_sent(sent, false)?), session: None });
         };
         let Some((session, row)) = session else {
             let profile = self.by_sent(sent, true)?;
@@ -89,7 +90,9 @@ impl<S: State> Decider<'_, S> {
         if becomes_current && row.current.part != part {
             self.emit(Effect::Current { session, part, fragment: Some(profile.fragment) })?;
         }
-        let session = ChosenSession { session, part, created: false };
+        // Made by an earlier event of this request, perhaps.
+        let created = row.created >= self.first_seq;
+        let session = ChosenSession { session, part, created };
         Ok(Choice { profile: Some(profile), session: Some(session) })
     }
 
@@ -112,25 +115,29 @@ impl<S: State> Decider<'_, S> {
     /// The fragment where no session decides. A device made without an id in a session is provisional.
     fn by_sent(&mut self, sent: &Sent, in_session: bool) -> Result<ProfileAt, Error> {
         match sent {
-            Sent::Known { device, fragment } => {
+            Sent::Known { device, fragment, .. } => {
                 self.settle(*device)?;
-                Ok(ProfileAt { fragment: *fragment, reason: Reason::Sent, created: false })
+                Ok(ProfileAt { fragment: *fragment, reason: Reason::Sent })
             }
             Sent::ToMake => {
                 let command = self.command;
                 let id = command.request.profile.as_deref().unwrap_or_default().into();
                 let key = ProfileKey::Client { space: self.space_no()?, id };
                 let fragment = self.make_device(key, false, None)?;
-                Ok(ProfileAt { fragment, reason: Reason::Sent, created: true })
+                Ok(ProfileAt { fragment, reason: Reason::Sent })
+            }
+            Sent::ToMakeFor { namespace, value } => {
+                let source = self.source_no()?;
+                let key = DeviceKey { source, namespace: namespace.clone(), value: value.clone() };
+                let id = ProfileKey::Server(self.draw_id());
+                let fragment = self.make_device(id, false, Some(key))?;
+                Ok(ProfileAt { fragment, reason: Reason::Sent })
             }
             Sent::Unknown | Sent::Nothing => {
-                if *sent == Sent::Unknown {
-                    self.warn("profile_unknown");
-                }
                 let key = ProfileKey::Server(self.draw_id());
                 let provisional = in_session && *sent == Sent::Nothing;
                 let fragment = self.make_device(key, provisional, None)?;
-                Ok(ProfileAt { fragment, reason: Reason::Created, created: true })
+                Ok(ProfileAt { fragment, reason: Reason::Created })
             }
         }
     }
@@ -145,39 +152,29 @@ impl<S: State> Decider<'_, S> {
         let Some(owner) = row.current.fragment else {
             return Ok((self.by_sent(sent, true)?, true));
         };
-        if row.shared {
+        if self.meet(session, row, owner, sent)? {
             self.warn("session_shared");
-            return Ok((self.by_sent(sent, false)?, false));
+            return Ok((self.by_sent(sent, true)?, false));
         }
-        let recovered = ProfileAt { fragment: owner, reason: Reason::Recovered, created: false };
-        match sent {
-            Sent::Nothing => return Ok((recovered, false)),
-            Sent::Unknown => {
-                self.warn("profile_unknown");
-                return Ok((recovered, false));
-            }
-            Sent::ToMake | Sent::Known { .. } => {}
+        if matches!(sent, Sent::Nothing | Sent::Unknown) {
+            return Ok((ProfileAt { fragment: owner, reason: Reason::Recovered }, false));
         }
-        let profile = self.by_sent(sent, true)?;
         let owner_device = fragment_row(self.state, owner)?.device;
-        let device = fragment_row(self.state, profile.fragment)?.device;
-        if self.command.source.trusted || device == owner_device {
-            if device != owner_device && !self.join_provisional(owner_device, owner, profile.fragment, session)? {
-                self.meet(session, row, profile.fragment)?;
-            }
+        let profile = self.by_sent(sent, false)?;
+        let by_key = matches!(sent, Sent::ToMakeFor { .. } | Sent::Known { by_key: true, .. });
+        let trusted = self.command.source.trusted || by_key;
+        let same = self.same_person(owner, profile.fragment)?;
+        if !same && self.join_provisional(owner_device, owner, profile.fragment, session)? {
             return Ok((profile, true));
         }
-        if self.same_person(owner, profile.fragment)? {
+        if trusted {
+            return Ok((profile, true));
+        }
+        if same {
             return Ok((ProfileAt { fragment: owner, ..profile }, false));
         }
-        if self.join_provisional(owner_device, owner, profile.fragment, session)? {
-            return Ok((profile, true));
-        }
         self.warn("profile_mismatch");
-        if self.meet(session, row, profile.fragment)? {
-            self.warn("session_shared");
-        }
-        Ok((ProfileAt { fragment: owner, reason: Reason::SessionOwner, created: false }, false))
+        Ok((ProfileAt { fragment: owner, reason: Reason::SessionOwner }, false))
     }
 
     /// Joins a session's device to the one that was sent, if it was made only for want of an id.
@@ -188,7 +185,7 @@ impl<S: State> Decider<'_, S> {
         sent: FragmentNo,
         session: SessionNo,
     ) -> Result<bool, Error> {
-        let provisional = self.state.devices(&device)?.ok_or_else(|| missing("device"))?.provisional;
+        let provisional = self.is_provisional(device)?;
         if provisional {
             self.settle(device)?;
             self.join(fragment, sent, JoinCause::Session(session))?;
@@ -209,17 +206,37 @@ impl<S: State> Decider<'_, S> {
         self.emit(Effect::Join { child, parent, cause })
     }
 
-    /// Notes that a session met another known profile; returns whether it is shared by now.
-    fn meet(&mut self, session: SessionNo, row: &SessionRow, fragment: FragmentNo) -> Result<bool, Error> {
-        let owner = row.first.fragment.or(row.current.fragment);
-        for known in owner.iter().chain(&row.met) {
-            if self.same_person(*known, fragment)? {
-                return Ok(row.shared);
+    /// Notes that a session met another known profile; returns whether it is shared by now. Its own is the
+    /// one that it goes on with; a provisional one is nobody yet.
+    fn meet(
+        &mut self,
+        session: SessionNo,
+        row: &SessionRow,
+        owner: FragmentNo,
+        sent: &Sent,
+    ) -> Result<bool, Error> {
+        let (false, Sent::Known { fragment, .. }) = (row.shared, sent) else { return Ok(row.shared) };
+        let device = fragment_row(self.state, owner)?.device;
+        if self.same_person(owner, *fragment)? || self.is_provisional(device)? {
+            return Ok(false);
+        }
+        let mut others: Vec<FragmentNo> = Vec::new();
+        for met in &row.met {
+            let met = root_of(self.state, *met)?;
+            if met == root_of(self.state, *fragment)? {
+                return Ok(false);
+            }
+            if !others.contains(&met) && !self.same_person(met, owner)? {
+                others.push(met);
             }
         }
-        let shared = row.met.len() + 1 > SESSION_MAX_OTHER_PROFILES;
-        self.emit(Effect::Met { session, fragment, shared })?;
+        let shared = others.len() + 1 > SESSION_MAX_OTHER_PROFILES;
+        self.emit(Effect::Met { session, fragment: *fragment, shared })?;
         Ok(shared)
+    }
+
+    fn is_provisional(&self, device: DeviceNo) -> Result<bool, Error> {
+        Ok(self.state.devices(&device)?.ok_or_else(|| missing("device"))?.provisional)
     }
 
     /// A device's id was sent: it is no longer provisional.

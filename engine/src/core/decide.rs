@@ -19,7 +19,7 @@ use super::session::session_row;
 use super::sources::Registry;
 use super::view::{KnownEvent, State, View};
 use crate::error::Error;
-use crate::ids::{DeviceNo, EventSeq, FragmentNo, ProfileKey, SessionNo, SourceNo, SpaceNo};
+use crate::ids::{EventSeq, FragmentNo, ProfileKey, SessionNo, SourceNo, SpaceNo};
 use crate::reply::{EventStatus, Reason};
 use crate::settings::TraitKind;
 use crate::time::Timestamp;
@@ -125,6 +125,10 @@ pub(super) struct Decider<'a, S> {
     pub(super) stamp: Stamp,
     pub(super) effects: Vec<Effect>,
     pub(super) warnings: Vec<&'static str>,
+    /// The number that the first event of this request gets.
+    pub(super) first_seq: EventSeq,
+    /// The profiles that this request's events went to.
+    chosen: Vec<ProfileAt>,
     draws: u64,
 }
 
@@ -153,23 +157,25 @@ pub fn answer_repeats<V: View>(
     let mut decider = Decider::new(view, registry, command, stamp);
     let (session, sent) = (decider.find_session()?, decider.find_profile()?);
     match decider.find_repeats(session.as_ref(), &sent)? {
-        Some(firsts) => decider.answer_repeats(&firsts).map(Some),
+        Some(firsts) => decider.answer_repeats(&firsts, &sent).map(Some),
         None => Ok(None),
     }
 }
 
 impl<'a, S: View> Decider<'a, S> {
     fn new(state: &'a mut S, registry: &'a Registry, command: &'a Command, stamp: Stamp) -> Self {
-        Self { state, registry, command, stamp, effects: Vec::new(), warnings: Vec::new(), draws: 0 }
-    }
-
-    /// In a `server` source, an identifier names the device where neither session nor profile was sent.
-    pub(super) fn names_devices(&self) -> bool {
-        let request = &self.command.request;
-        self.command.source.server
-            && request.session.is_none()
-            && request.profile.is_none()
-            && !request.profile_less
+        let first_seq = state.counters().seq.next();
+        Self {
+            state,
+            registry,
+            command,
+            stamp,
+            effects: Vec::new(),
+            warnings: Vec::new(),
+            first_seq,
+            chosen: Vec::new(),
+            draws: 0,
+        }
     }
 
     fn outcome(&mut self, mut events: Vec<EventOutcome>) -> Outcome {
@@ -252,67 +258,7 @@ impl<'a, S: View> Decider<'a, S> {
     fn holder_of(&self, fragment: FragmentNo) -> Result<Sent, Error> {
         let device = fragment_row(self.state, fragment)?.device;
         let row = self.state.devices(&device)?.ok_or_else(|| missing("device"))?;
-        Ok(Sent::Known { device, fragment: row.holder })
-    }
-
-    /// Where the request's event ids are unique; `None` where that is not there yet. After the choice the
-    /// same rule gives the scope under which they are noted.
-    pub(super) fn scope(
-        &self,
-        session: Option<SessionNo>,
-        sent: &Sent,
-        device: Option<DeviceNo>,
-        index: usize,
-    ) -> Result<Option<RepeatScope>, Error> {
-        let request = &self.command.request;
-        if request.session.is_some() {
-            return Ok(session.map(RepeatScope::Session));
-        }
-        Ok(match sent {
-            Sent::Known { device, .. } => Some(RepeatScope::Device(*device)),
-            Sent::ToMake => device.map(RepeatScope::Device),
-            Sent::Unknown => {
-                let text = format!("{}\n{}", self.command.source.name, request.profile.as_deref().unwrap_or(""));
-                Some(RepeatScope::Foreign(super::prepare::id_hash(&text)))
-            }
-            Sent::Nothing if self.names_devices() && self.key_of(index).is_some() => match device {
-                Some(device) => Some(RepeatScope::Device(device)),
-                None => self.known_device(index)?.map(RepeatScope::Device),
-            },
-            Sent::Nothing => self.known_source()?.map(RepeatScope::Source),
-        })
-    }
-
-    /// The identifier that names an event's device: its own, or the first of the request.
-    pub(super) fn key_of(&self, index: usize) -> Option<&'a (Box<str>, Box<str>)> {
-        let events = &self.command.events;
-        let own = events.get(index).and_then(|event| event.device_key.as_ref());
-        own.or_else(|| events.iter().find_map(|event| event.device_key.as_ref()))
-    }
-
-    fn known_device(&self, index: usize) -> Result<Option<DeviceNo>, Error> {
-        let (Some((namespace, value)), Some(source)) = (self.key_of(index), self.known_source()?) else {
-            return Ok(None);
-        };
-        let key = DeviceKey { source, namespace: namespace.clone(), value: value.clone() };
-        Ok(self.state.device_keys(&key)?.map(|device| *device))
-    }
-
-    /// The firsts of a request of nothing but repeats.
-    fn find_repeats(
-        &self,
-        session: Option<&(SessionNo, Arc<SessionRow>)>,
-        sent: &Sent,
-    ) -> Result<Option<Vec<EventSeq>>, Error> {
-        let mut firsts = Vec::with_capacity(self.command.events.len());
-        for index in 0..self.command.events.len() {
-            let scope = self.scope(session.map(|(no, _)| *no), sent, None, index)?;
-            match scope.map(|scope| self.find_repeat(scope, index)).transpose()? {
-                Some(Repeat::Stored(first)) => firsts.push(first),
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(firsts))
+        Ok(Sent::Known { device, fragment: row.holder, by_key: false })
     }
 
     pub(super) fn find_repeat(&self, scope: RepeatScope, index: usize) -> Result<Repeat, Error> {
@@ -340,93 +286,214 @@ impl<'a, S: View> Decider<'a, S> {
         Ok(Repeat::New { step: None, reused })
     }
 
-    fn known_event(&self, seq: EventSeq) -> Result<KnownEvent, Error> {
-        self.state.known_event(seq)?.ok_or_else(|| missing("first event"))
-    }
-
-    fn answer_repeats(&mut self, firsts: &[EventSeq]) -> Result<Outcome, Error> {
-        let mut events = Vec::with_capacity(firsts.len());
-        for first in firsts {
-            events.push(self.repeat_outcome(*first)?);
-        }
-        Ok(self.outcome(events))
-    }
-
-    /// The result for a repeat: the first's place, with session and profile as they are now.
-    pub(super) fn repeat_outcome(&self, first: EventSeq) -> Result<EventOutcome, Error> {
-        let mut outcome = EventOutcome {
-            seq: first,
-            status: EventStatus::Duplicate,
-            session: Some(SessionOutcome { name: SessionName::Implicit(first), created: false }),
-            profile: None,
-            refused: Vec::new(),
-            warnings: Vec::new(),
-        };
-        let Some(part) = self.known_event(first)?.part else { return Ok(outcome) };
-        let part = self.state.parts(&part)?.ok_or_else(|| missing("part"))?;
-        if let Some(session) = part.session {
-            let (_, row) = session_row(self.state, session)?;
-            let name = SessionName::Id(row.id.clone());
-            outcome.session = Some(SessionOutcome { name, created: false });
-        }
-        if let Some(fragment) = part.fragment {
-            outcome.profile = Some(self.profile_outcome(ProfileAt {
-                fragment,
-                reason: self.repeat_reason(),
-                created: false,
-            })?);
-        }
-        Ok(outcome)
-    }
-
-    fn repeat_reason(&self) -> Reason {
-        let request = &self.command.request;
-        if request.profile.is_some() || self.names_devices() {
-            Reason::Sent
-        } else if request.session.is_some() {
-            Reason::Recovered
-        } else {
-            Reason::Created
-        }
-    }
-
     pub(super) fn profile_outcome(&self, at: ProfileAt) -> Result<ProfileOutcome, Error> {
         let row = fragment_row(self.state, at.fragment)?;
         let oldest = oldest_of(self.state, root_of(self.state, at.fragment)?)?;
         let primary =
             if oldest == at.fragment { row.key.clone() } else { fragment_row(self.state, oldest)?.key.clone() };
-        Ok(ProfileOutcome { key: row.key.clone(), primary, reason: at.reason, created: at.created })
+        Ok(ProfileOutcome { key: row.key.clone(), primary, reason: at.reason, created: row.created >= self.first_seq })
     }
 
     pub(super) fn same_person(&self, one: FragmentNo, other: FragmentNo) -> Result<bool, Error> {
         same_person(self.state, one, other)
     }
 
+    /// What names the profile of an event: the id that was sent with the request if it is known, else, in a
+    /// `server` source, the event's identifier of the highest priority.
+    pub(super) fn sent_for(&self, sent: &Sent, index: usize) -> Result<Sent, Error> {
+        if !self.names_devices(sent) {
+            return Ok(sent.clone());
+        }
+        let Some((namespace, value)) = self.command.events.get(index).and_then(|event| event.device_key.as_ref())
+        else {
+            return Ok(sent.clone());
+        };
+        let (namespace, value) = (namespace.clone(), value.clone());
+        if let Some(source) = self.known_source()?
+            && let key = (DeviceKey { source, namespace: namespace.clone(), value: value.clone() })
+            && let Some(device) = self.state.device_keys(&key)?
+        {
+            let row = self.state.devices(&device)?.ok_or_else(|| missing("device"))?;
+            return Ok(Sent::Known { device: *device, fragment: row.holder, by_key: true });
+        }
+        Ok(Sent::ToMakeFor { namespace, value })
+    }
+
+    /// Whether identifiers name the devices of this request's events.
+    pub(super) fn names_devices(&self, sent: &Sent) -> bool {
+        self.command.source.server
+            && !self.command.request.profile_less
+            && matches!(sent, Sent::Nothing | Sent::Unknown)
+    }
+
+    /// Where an event's id is unique: the first of these that was sent: session, profile id or device key,
+    /// source. `None` where that is not there yet; once it is, the same rule gives the scope under which the
+    /// event is noted. `by_id` is what the profile id alone leads to, `sent` what names this event's device.
+    pub(super) fn scope(
+        &self,
+        session: Option<SessionNo>,
+        by_id: &Sent,
+        sent: &Sent,
+    ) -> Result<Option<RepeatScope>, Error> {
+        let request = &self.command.request;
+        if request.session.is_some() {
+            return Ok(session.map(RepeatScope::Session));
+        }
+        if *by_id == Sent::Unknown {
+            let text = format!("{}\n{}", self.command.source.name, request.profile.as_deref().unwrap_or(""));
+            return Ok(Some(RepeatScope::Foreign(super::prepare::id_hash(&text))));
+        }
+        Ok(match sent {
+            Sent::Known { device, .. } => Some(RepeatScope::Device(*device)),
+            Sent::ToMake | Sent::ToMakeFor { .. } => None,
+            Sent::Unknown | Sent::Nothing => self.known_source()?.map(RepeatScope::Source),
+        })
+    }
+
+    /// The firsts of a request of nothing but repeats.
+    fn find_repeats(
+        &self,
+        session: Option<&(SessionNo, Arc<SessionRow>)>,
+        by_id: &Sent,
+    ) -> Result<Option<Vec<EventSeq>>, Error> {
+        let mut firsts = Vec::with_capacity(self.command.events.len());
+        for index in 0..self.command.events.len() {
+            let sent = self.sent_for(by_id, index)?;
+            let scope = self.scope(session.map(|(no, _)| *no), by_id, &sent)?;
+            match scope.map(|scope| self.find_repeat(scope, index)).transpose()? {
+                Some(Repeat::Stored(first)) => firsts.push(first),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(firsts))
+    }
+
+    /// An event that is stored, perhaps by this very request.
+    fn known_event(&self, seq: EventSeq) -> Result<KnownEvent, Error> {
+        let Some(place) = seq.0.checked_sub(self.first_seq.0) else {
+            return self.state.known_event(seq)?.ok_or_else(|| missing("first event"));
+        };
+        let mut events = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Event(event) => Some(event),
+            _ => None,
+        });
+        let effect = usize::try_from(place).ok().and_then(|place| events.nth(place));
+        let effect = effect.ok_or_else(|| missing("first event"))?;
+        let sent = self.command.request.events.get(usize::from(effect.index));
+        let sent = sent.ok_or_else(|| missing("first event"))?;
+        Ok(KnownEvent {
+            id: sent.id.as_deref().unwrap_or_default().into(),
+            event_type: sent.event_type.as_str().into(),
+            part: effect.part,
+        })
+    }
+
+    fn answer_repeats(&mut self, firsts: &[EventSeq], by_id: &Sent) -> Result<Outcome, Error> {
+        let mut events = Vec::with_capacity(firsts.len());
+        for (index, first) in firsts.iter().enumerate() {
+            let sent = self.sent_for(by_id, index)?;
+            events.push(self.repeat_outcome(*first, &sent)?);
+        }
+        Ok(self.outcome(events))
+    }
+
+    /// The result for a repeat: the first's place, with session and profile as they are now. Its reason is how
+    /// the profile would be found now, unless this request has just found it.
+    pub(super) fn repeat_outcome(
+        &self,
+        first: EventSeq,
+        sent: &Sent,
+    ) -> Result<EventOutcome, Error> {
+        let mut outcome = EventOutcome {
+            seq: first,
+            status: EventStatus::Duplicate,
+            session: Some(SessionOutcome {
+                name: SessionName::Implicit(first),
+                created: first >= self.first_seq,
+            }),
+            profile: None,
+            refused: Vec::new(),
+            warnings: Vec::new(),
+        };
+        if let Some(session) = self.session_outcome(first)? {
+            outcome.session = Some(session);
+        }
+        let Some(part) = self.known_event(first)?.part else { return Ok(outcome) };
+        let part = self.state.parts(&part)?.ok_or_else(|| missing("part"))?;
+        if let Some(fragment) = part.fragment {
+            let at = match self.chosen.iter().rfind(|at| at.fragment == fragment) {
+                Some(at) => *at,
+                None => ProfileAt { fragment, reason: self.repeat_reason(fragment, sent)? },
+            };
+            outcome.profile = Some(self.profile_outcome(at)?);
+        }
+        Ok(outcome)
+    }
+
+    /// The session of a stored event as it is now; `None` if it is implicit.
+    fn session_outcome(&self, seq: EventSeq) -> Result<Option<SessionOutcome>, Error> {
+        let Some(part) = self.known_event(seq)?.part else { return Ok(None) };
+        let part = self.state.parts(&part)?.ok_or_else(|| missing("part"))?;
+        let Some(session) = part.session else { return Ok(None) };
+        let (_, row) = session_row(self.state, session)?;
+        let created = row.created >= self.first_seq;
+        Ok(Some(SessionOutcome { name: SessionName::Id(row.id.clone()), created }))
+    }
+
+    fn repeat_reason(&self, fragment: FragmentNo, sent: &Sent) -> Result<Reason, Error> {
+        let Sent::Known { fragment: known, .. } = sent else { return Ok(Reason::Recovered) };
+        let same = self.same_person(*known, fragment)?;
+        Ok(if same { Reason::Sent } else { Reason::SessionOwner })
+    }
 }
 
 impl<S: State> Decider<'_, S> {
     fn run(&mut self) -> Result<Outcome, Error> {
         let session = self.find_session()?;
-        let sent = self.find_profile()?;
-        if let Some(firsts) = self.find_repeats(session.as_ref(), &sent)? {
-            return self.answer_repeats(&firsts);
+        let by_id = self.find_profile()?;
+        if let Some(firsts) = self.find_repeats(session.as_ref(), &by_id)? {
+            return self.answer_repeats(&firsts, &by_id);
         }
         self.stamp_clock();
-        let mut choice = None;
-        if !self.names_devices() {
-            choice = Some(self.choose(session, &sent)?);
+        if by_id == Sent::Unknown {
+            self.warn("profile_unknown");
         }
+        let names_devices = self.names_devices(&by_id);
         let mut events = Vec::with_capacity(self.command.events.len());
+        // Decided once per request; what a backend says of its users, once per event.
+        let mut once: Option<Choice> = None;
+        let mut session = session;
         for index in 0..self.command.events.len() {
-            let chosen = match &choice {
-                Some(choice) => choice.clone(),
-                None => self.choose_by_key(index)?,
+            let sent = if names_devices { self.sent_for(&by_id, index)? } else { by_id.clone() };
+            if names_devices && index > 0 {
+                session = self.find_session()?;
+            }
+            let scope = self.scope(session.as_ref().map(|(no, _)| *no), &by_id, &sent)?;
+            let found = scope.map(|scope| self.find_repeat(scope, index)).transpose()?;
+            if let Some(Repeat::Stored(first)) = found {
+                events.push(self.repeat_outcome(first, &sent)?);
+                continue;
+            }
+            let own = names_devices && sent != by_id;
+            let choice = match &once {
+                Some(choice) if !own => choice.clone(),
+                _ => self.choose(session.clone(), &sent)?,
             };
-            events.push(self.store(index, &chosen, &sent)?);
+            if own || once.is_none() {
+                self.chosen.extend(choice.profile);
+            }
+            if !own {
+                once = Some(choice.clone());
+            }
+            events.push(self.store(index, &choice, &by_id)?);
+        }
+        if self.effects.iter().any(|effect| matches!(effect, Effect::Bridge { .. })) {
+            for event in &mut events {
+                event.session = self.session_outcome(event.seq)?.or(event.session.take());
+            }
         }
         Ok(self.outcome(events))
     }
-
     fn stamp_clock(&mut self) {
         if self.clock_correction_us() != 0 {
             self.warnings.push("clock_corrected");
@@ -469,23 +536,4 @@ impl<S: State> Decider<'_, S> {
         Ok(SpaceNo(self.name(NameKind::Space, &command.source.space)?))
     }
 
-    /// The choice for an event of a `server` source that names its device.
-    fn choose_by_key(&mut self, index: usize) -> Result<Choice, Error> {
-        let source = self.source_no()?;
-        let Some((namespace, value)) = self.key_of(index) else {
-            return self.choose(None, &Sent::Nothing);
-        };
-        let key = DeviceKey { source, namespace: namespace.clone(), value: value.clone() };
-        if let Some(device) = self.state.device_keys(&key)? {
-            let row = self.state.devices(&device)?.ok_or_else(|| missing("device"))?;
-            return Ok(Choice::without_session(ProfileAt {
-                fragment: row.holder,
-                reason: Reason::Sent,
-                created: false,
-            }));
-        }
-        let id = ProfileKey::Server(self.draw_id());
-        let fragment = self.make_device(id, false, Some(key))?;
-        Ok(Choice::without_session(ProfileAt { fragment, reason: Reason::Sent, created: true }))
-    }
 }

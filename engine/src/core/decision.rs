@@ -70,7 +70,7 @@ pub enum Effect {
         /// Silence after which it ends, in milliseconds.
         timeout_ms: u32,
     },
-    /// A further part of a session is opened.
+    /// A further part of a session is opened; with a fragment, the session goes on with it.
     Part {
         /// Its number.
         part: PartNo,

@@ -5,12 +5,12 @@ use super::decide::{Decider, EventOutcome, Repeat, SessionName, SessionOutcome};
 use super::decision::{Effect, EventEffect, tie_of};
 use super::prepare::CommandEvent;
 use super::root::fragment_row;
-use super::rows::{NameKind, ProfileAt};
+use super::rows::{NameKind, ProfileAt, RepeatScope};
 use super::session::{day_of, sessions_near};
 use super::traits::{Order, TraitOperation};
 use super::view::State;
 use crate::error::Error;
-use crate::ids::{AgentNo, ConsentNo, DeviceNo, EventSeq, FragmentNo, PartNo, SessionNo, TraitNo, TypeNo};
+use crate::ids::{AgentNo, ConsentNo, EventSeq, FragmentNo, PartNo, SessionNo, TraitNo, TypeNo};
 use crate::limits::{
     CLOCK_TOLERANCE_MS, FRAGMENT_MAX_CONSENTS, FUTURE_TOLERANCE_MS,
 };
@@ -43,17 +43,14 @@ struct Accepted {
 }
 
 impl<S: State> Decider<'_, S> {
-    pub(super) fn store(&mut self, index: usize, choice: &Choice, sent: &Sent) -> Result<EventOutcome, Error> {
+    pub(super) fn store(&mut self, index: usize, choice: &Choice, by_id: &Sent) -> Result<EventOutcome, Error> {
         let command = self.command;
         let (Some(event), Some(parsed)) = (command.request.events.get(index), command.events.get(index)) else {
             return Err(super::apply::missing("event"));
         };
-        let source = self.source_no()?;
-        let device = self.device_of(choice)?;
-        let scope = self.scope(choice.session.map(|session| session.session), sent, device, index)?;
-        let scope = scope.unwrap_or(super::rows::RepeatScope::Source(source));
+        let scope = self.scope_of(choice, by_id)?;
         let (step, reused) = match self.find_repeat(scope, index)? {
-            Repeat::Stored(first) => return self.repeat_outcome(first),
+            Repeat::Stored(first) => return self.repeat_outcome(first, by_id),
             Repeat::New { step, reused } => (step, reused),
         };
         let (time, clamped) = self.event_time(event, index);
@@ -96,8 +93,18 @@ impl<S: State> Decider<'_, S> {
         })
     }
 
-    fn device_of(&self, choice: &Choice) -> Result<Option<DeviceNo>, Error> {
-        choice.profile.map(|at| Ok(fragment_row(self.state, at.fragment)?.device)).transpose()
+    /// The scope under which the event is noted: session and device are there by now.
+    fn scope_of(&mut self, choice: &Choice, by_id: &Sent) -> Result<RepeatScope, Error> {
+        let source = self.source_no()?;
+        let sent = match choice.profile {
+            Some(at) if at.reason == crate::reply::Reason::Sent => {
+                let device = fragment_row(self.state, at.fragment)?.device;
+                Sent::Known { device, fragment: at.fragment, by_key: false }
+            }
+            _ => by_id.clone(),
+        };
+        let session = choice.session.map(|session| session.session);
+        Ok(self.scope(session, by_id, &sent)?.unwrap_or(RepeatScope::Source(source)))
     }
 
     fn flags(&self, event_type: &str) -> u8 {
@@ -167,20 +174,21 @@ impl<S: State> Decider<'_, S> {
         let source = self.source_no()?;
         let timeout_ms = i64::from(self.command.source.timeout_ms);
         let near = sessions_near(self.state, at.fragment, source, time, timeout_ms)?;
-        let (session, created) = match near.split_first() {
+        let session = match near.split_first() {
             None => {
                 let id = self.draw_id().to_string();
-                (self.open_session(&id, true, Some(at.fragment))?.session, true)
+                self.open_session(&id, true, Some(at.fragment))?.session
             }
             Some((kept, others)) => {
                 for alias in others {
                     self.emit(Effect::Bridge { kept: *kept, alias: *alias })?;
                 }
-                (*kept, false)
+                *kept
             }
         };
         self.note_day(at.fragment, source, session, time)?;
         let row = self.state.sessions(&session)?.ok_or_else(|| super::apply::missing("session"))?;
+        let created = row.created >= self.first_seq;
         Ok((row.first.part, SessionOutcome { name: SessionName::Id(row.id.clone()), created }))
     }
 

@@ -108,6 +108,7 @@ fn prepare_event(
     check_length(&event.event_type, "type_empty", "name_too_long", NAME_MAX_BYTES, || at("type"))?;
     check_object(event.properties.as_ref(), "properties").map_err(|fault| relocate(fault, index))?;
     check_object(event.context.as_ref(), "context").map_err(|fault| relocate(fault, index))?;
+    trim_names(event);
     check_identifiers(event, &at)?;
     check_consents(event, &at)?;
     let traits = if event.traits == crate::request::TraitOperations::default() {
@@ -187,6 +188,23 @@ fn check_identifiers(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), 
     Ok(())
 }
 
+/// Blanks around a name are nobody's intention.
+fn trim_names(event: &mut Event) {
+    let traits = &mut event.traits;
+    for list in [
+        &mut traits.set,
+        &mut traits.set_once,
+        &mut traits.add,
+        &mut traits.append,
+        &mut traits.remove,
+    ] {
+        list.iter_mut().for_each(|(name, _)| trim(name));
+    }
+    traits.unset.iter_mut().for_each(trim);
+    event.identifiers.iter_mut().for_each(|(namespace, _)| trim(namespace));
+    event.consents.iter_mut().for_each(|(purpose, _)| trim(purpose));
+}
+
 fn check_consents(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), Rejection> {
     too_many("too_many_consents", at("consents"), event.consents.len(), EVENT_MAX_CONSENTS)?;
     for (purpose, _) in &event.consents {
@@ -248,7 +266,11 @@ fn parse_operation(operations: &mut Vec<CommandTrait>, name: &str, member: &'sta
             push(operations, name, member, operation);
         }
         _ => {
-            for item in items_of(value) {
+            let items = items_of(value);
+            if items.iter().any(Json::is_null) {
+                return push(operations, name, member, Err("trait_value"));
+            }
+            for item in items {
                 let operation = if member == "append" {
                     TraitOperation::Append(item)
                 } else {

@@ -288,8 +288,6 @@ pub struct ProfileAt {
     pub fragment: FragmentNo,
     /// How it was found.
     pub reason: crate::reply::Reason,
-    /// Whether its device was made now.
-    pub created: bool,
 }
 
 /// One event in the list of its part.

@@ -81,17 +81,10 @@ impl Snapshot {
         }
     }
 
-    /// A fragment's id in the form that finds it: bare, unless the bare form is ambiguous.
+    /// A fragment's id as its device knows it. It is the same for ever; where other id spaces have come to use
+    /// the same id, only `space:id` finds it.
     pub(crate) fn fragment_id(&self, fragment: FragmentNo) -> Result<String, Error> {
-        let version = self.version()?;
-        let row = fragment_row(version, fragment)?;
-        if let ProfileKey::Client { id, .. } = &row.key {
-            let shared = version.client_ids(id)?.is_some_and(|row| row.0.len() > 1);
-            if shared || server_id(version, id)?.is_some() {
-                return self.qualified_id(fragment);
-            }
-        }
-        Ok(crate::words::key_text(&row.key))
+        Ok(crate::words::key_text(&fragment_row(self.version()?, fragment)?.key))
     }
 
     pub(crate) fn members(&self, fragment: FragmentNo) -> Result<Vec<FragmentNo>, Error> {

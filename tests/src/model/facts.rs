@@ -58,7 +58,7 @@ fn items(value: Value) -> Result<Vec<Value>, &'static str> {
 
 fn read(operation: &str, value: Option<Json>) -> Result<Operation, &'static str> {
     let Some(json) = value else { return Ok(Operation::Set(None)) };
-    let value = json.to_value();
+    let value = without_nul(json.to_value());
     Ok(match operation {
         "set" => Operation::Set(Some(value).filter(|value| !value.is_null())),
         "set_once" => Operation::SetOnce(Some(value).filter(|value| !value.is_null())),
@@ -66,6 +66,19 @@ fn read(operation: &str, value: Option<Json>) -> Result<Operation, &'static str>
         "append" => Operation::Append(items(value)?),
         _ => Operation::Remove(items(value)?),
     })
+}
+
+/// U+0000 becomes U+FFFD, in keys too.
+fn without_nul(value: Value) -> Value {
+    let text = |text: String| text.replace('\0', "\u{fffd}");
+    match value {
+        Value::String(string) => Value::String(text(string)),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nul).collect()),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(key, value)| (text(key), without_nul(value))).collect())
+        }
+        other => other,
+    }
 }
 
 impl Model {
@@ -232,9 +245,9 @@ fn fold<'a>(events: &[&'a EventRow], name: &str) -> Option<(Value, &'a EventRow)
                 Operation::Append(new) => {
                     let (list, _) = collection.get_or_insert((Vec::new(), event));
                     for item in new {
-                        if !list.contains(item) {
-                            list.push(item.clone());
-                        }
+                        // The latest append gives an item its place.
+                        list.retain(|known| known != item);
+                        list.push(item.clone());
                     }
                 }
                 Operation::Remove(gone) => {

@@ -116,7 +116,7 @@ impl Model {
                 && page.from.is_none_or(|from| event.time >= from)
                 && page.to.is_none_or(|to| event.time < to)
         });
-        events.sort_by_key(|event| event.order());
+        events.sort_by_key(|event| (event.time, event.sequence));
         events.reverse();
         cut(events.into_iter().map(|event| self.stored(event)).collect(), page)
     }
