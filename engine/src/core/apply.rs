@@ -273,7 +273,11 @@ fn apply_bridge<S: State>(state: &mut S, kept: SessionNo, alias: SessionNo) -> R
         state.add_session_part(kept, *part);
     }
     let added = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-    change_session(state, kept, |row| row.parts = row.parts.saturating_add(added))?;
+    change_session(state, kept, |row| {
+        row.parts = row.parts.saturating_add(added);
+        // If the one with the last event had fallen silent, a late event between the two wakes nobody.
+        row.silent_at = row.silent_at.max(absorbed.silent_at);
+    })?;
     if let Some(fragment) = absorbed.first.fragment {
         change_tally(state, fragment, |tally| tally.sessions = tally.sessions.saturating_sub(1))?;
     }

@@ -471,6 +471,8 @@ impl<S: State> Decider<'_, S> {
             let scope = self.scope(session.as_ref().map(|(no, _)| *no), &by_id, &sent)?;
             let found = scope.map(|scope| self.find_repeat(scope, index)).transpose()?;
             if let Some(Repeat::Stored(first)) = found {
+                // An id that this request brought may be known by now.
+                let sent = self.sent_for(&self.find_profile()?, index)?;
                 events.push(self.repeat_outcome(first, &sent)?);
                 continue;
             }

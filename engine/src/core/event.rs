@@ -16,6 +16,7 @@ use crate::limits::{
 };
 use crate::reply::EventStatus;
 use crate::request::{Consent, Event, Origin};
+use crate::settings::TraitKind;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -252,7 +253,7 @@ impl<S: State> Decider<'_, S> {
                     trial.try_apply(no, order, operation)?;
                     Ok((no, index, operation.clone()))
                 }),
-                Err(code) => Err(*code),
+                Err(code) => Err(if self.conflicts(&of.name, of.kind())? { "trait_kind" } else { *code }),
             };
             match verdict {
                 Ok(operation) => accepted.traits.push(operation),
@@ -274,13 +275,22 @@ impl<S: State> Decider<'_, S> {
         operation: &TraitOperation,
     ) -> Result<Result<TraitNo, &'static str>, Error> {
         let kind = operation.kind();
-        if let Some((no, known)) = self.known_name(NameKind::Trait, name)? {
-            return Ok(if known == Some(kind) { Ok(TraitNo(no)) } else { Err("trait_kind") });
-        }
-        if self.registry.traits.get(name).and_then(|of| of.kind).is_some_and(|declared| declared != kind) {
+        if self.conflicts(name, kind)? {
             return Ok(Err("trait_kind"));
         }
-        Ok(Ok(TraitNo(self.give_name(NameKind::Trait, name, Some(kind))?)))
+        match self.known_name(NameKind::Trait, name)? {
+            Some((no, _)) => Ok(Ok(TraitNo(no))),
+            None => Ok(Ok(TraitNo(self.give_name(NameKind::Trait, name, Some(kind))?))),
+        }
+    }
+
+    /// Whether a trait is of another kind: by its first operation, or as declared.
+    fn conflicts(&self, name: &str, kind: TraitKind) -> Result<bool, Error> {
+        let given = match self.known_name(NameKind::Trait, name)? {
+            Some((_, given)) => given,
+            None => self.registry.traits.get(name).and_then(|of| of.kind),
+        };
+        Ok(given.is_some_and(|given| given != kind))
     }
 
     fn accept_consents(

@@ -15,6 +15,7 @@ use crate::limits::{
     IDENTIFIER_MAX_BYTES, NAME_MAX_BYTES, REQUEST_MAX_EVENTS, TRAIT_VALUE_MAX_BYTES,
 };
 use crate::request::{Event, TrackRequest};
+use crate::settings::TraitKind;
 use std::sync::Arc;
 
 /// A request that is sound.
@@ -52,6 +53,18 @@ pub struct CommandTrait {
     pub member: &'static str,
     /// The operation; `Err` is the code with which it is refused.
     pub operation: Result<TraitOperation, &'static str>,
+}
+
+impl CommandTrait {
+    /// The kind of trait that the operation is for.
+    #[must_use]
+    pub fn kind(&self) -> TraitKind {
+        match self.member {
+            "add" => TraitKind::Counter,
+            "append" | "remove" => TraitKind::Collection,
+            _ => TraitKind::Value,
+        }
+    }
 }
 
 /// Hash of an event id, the same in every store.

@@ -137,7 +137,9 @@ impl Model {
                     made.warn("session_shared");
                     self.take(&sent, bare, stamp, made)
                 } else {
-                    let trusted = key.is_some() || self.source(&source).profile_ids == ProfileIds::Client;
+                    let by_id = self.sent(request, None);
+                    let by_key = key.is_some() && matches!(by_id, Sent::Nothing | Sent::Unknown);
+                    let trusted = by_key || self.source(&source).profile_ids == ProfileIds::Client;
                     self.of_session(row, owner, &sent, trusted, stamp, made)
                 }
             }

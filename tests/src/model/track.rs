@@ -119,6 +119,7 @@ impl Model {
         let mut refused = Vec::new();
         let operations = self.take_traits(chosen.device, event, &mut refused);
         let consents = self.take_consents(chosen.device, event, &mut refused);
+        refused.dedup();
         let id = event.id.clone().unwrap_or_else(|| self.draw("event"));
         let reply = EventReply {
             id: id.clone(),
