@@ -1,3 +1,4 @@
 //! The server.
 pub mod limits;
 pub mod protocol;
+pub mod settings;

@@ -90,7 +90,8 @@ impl Walk {
                 Segment::Item(index) => text.push_str(&format!("[{index}]")),
             }
         }
-        text.truncate(text.floor_char_boundary(FIELD_MAX_BYTES));
+        let end = (0..=FIELD_MAX_BYTES).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
         (!text.is_empty()).then_some(text)
     }
 }
@@ -118,21 +119,21 @@ impl<'de> Seen<'de> {
         members: &mut A,
     ) -> Result<Option<Cow<'de, str>>, A::Error> {
         let Some(name) = members.next_key_seed(Name)? else { return Ok(None) };
-        if self.add(&name) {
+        if self.add(name.clone()) {
             return Ok(Some(name));
         }
         walk.leave(&name);
         Err(walk.fail("json_duplicate_key", "this key stands twice in one object"))
     }
 
-    fn add(&mut self, name: &Cow<'de, str>) -> bool {
-        if self.few.contains(name) || self.many.contains(name) {
+    fn add(&mut self, name: Cow<'de, str>) -> bool {
+        if self.few.contains(&name) || self.many.contains(&name) {
             return false;
         }
         if self.few.len() < FEW {
-            self.few.push(name.clone());
+            self.few.push(name);
         } else {
-            self.many.insert(name.clone());
+            self.many.insert(name);
         }
         true
     }
