@@ -1,5 +1,6 @@
 //! HTTP: framing, limits, errors and shutdown, against a store that does what a test says. The same interface over
 //! the real engine is what the scenarios and docs/protocol.md are run against.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod fake;
 

@@ -1,4 +1,5 @@
 //! The JSON reader: each kind of bad input with its code and path, and that no bytes break it.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
 use spoor::{Consent, Origin, TrackRequest};

@@ -1,4 +1,5 @@
 //! Settings: layers, origins, what is refused and by which key, and that what is printed is read back.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use spoor::settings::{Keys, Normalizer, ProfileIds, Sessions, TraitKind, TraitPolicy};
 use spoor_server::settings::{Configuration, Effective, Flags, Origin, SettingsError, load_from, print};

@@ -459,3 +459,72 @@ impl From<CheckReport> for CheckBody {
         Self { sound: faults.is_empty(), faults, store_digest, content_digest, status: status.into() }
     }
 }
+
+/// Sound JSON with line breaks and indents, for a person.
+#[must_use]
+pub fn indented(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    let mut depth = 0_usize;
+    let (mut inside_text, mut escaped) = (false, false);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        if inside_text {
+            out.push(c);
+            inside_text = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            continue;
+        }
+        let next_closes = |next: Option<&char>| matches!(next, Some('}' | ']'));
+        match c {
+            '{' | '[' => {
+                out.push(c);
+                depth += 1;
+                while rest.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                if !next_closes(rest.peek()) {
+                    break_line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                if !out.ends_with(['{', '[']) {
+                    break_line(&mut out, depth);
+                }
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                break_line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            c if c.is_ascii_whitespace() => {}
+            c => {
+                inside_text = c == '"';
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
+fn break_line(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n("  ", depth));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indenting_changes_nothing_but_whitespace() {
+        let text = r#"{"a":[1,{ },[ ]],"b\"{":"x, y: [\\","c":{"d":null}}"#;
+        let expected = "{\n  \"a\": [\n    1,\n    {},\n    []\n  ],\n  \"b\\\"{\": \"x, y: [\\\\\",\n  \"c\": {\n    \"d\": null\n  }\n}";
+        assert_eq!(indented(text), expected);
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        let json = Json::parse("{\"a\":\n[1,\r\n2],\"b\":\"\\n\"}").unwrap();
+        assert_eq!(line(&RawJson(&json)), b"{\"a\": [1,  2],\"b\":\"\\n\"}\n");
+    }
+}

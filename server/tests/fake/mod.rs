@@ -1,5 +1,7 @@
 //! A store that answers as a test wants it to.
 
+#![allow(dead_code, reason = "each test needs some of it")]
+
 use spoor::model::{
     CheckReport, Page, PageRequest, Profile, ProfileCounters, ReadError, Session, SessionCounters,
     SessionProfile, Status, StoredEvent,
