@@ -1,19 +1,53 @@
 //! The handle: what a program that embeds Spoor holds.
 
+use crate::check;
+use crate::core::agents::Agents;
+use crate::core::decide::Outcome;
+use crate::core::prepare::{Command, prepare};
+use crate::core::sources::Registry;
+use crate::core::warm::warm;
 use crate::error::{Error, TrackError};
-use crate::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, Status, StoredEvent};
+use crate::limits::REQUEST_MAX_BYTES;
+use crate::model::{CheckReport, Status};
+use crate::read::Snapshot;
 use crate::reply::Reply;
 use crate::request::TrackRequest;
 use crate::settings::Settings;
 use crate::store::disk::{Disk, RealDisk};
+use crate::store::opening::{Opened, Opening};
+use crate::store::record::encode_command;
+use crate::store::writer::{Done, Message, Shared, TrackJob};
 use crate::time::{Clock, SystemClock};
+use crate::{Rejection, words};
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
-/// A store that is open. Cheap to clone; the last clone that goes closes it.
-#[derive(Debug, Clone)]
-pub struct Engine {}
+/// A store that is open. Cheap to clone; it is closed by [`Engine::close`], or when the last clone goes.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    mailbox: Sender<Message>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    agents: Agents,
+    seeded: Option<Mutex<StdRng>>,
+    dir: PathBuf,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("dir", &self.inner.dir).finish_non_exhaustive()
+    }
+}
 
 /// What the engine takes from outside: files, the time, randomness.
 #[derive(Debug, Clone)]
@@ -32,32 +66,29 @@ impl Default for Environment {
     }
 }
 
-/// The answer to a submitted request, not yet put into words: [`Answer::reply`] does that, off the writer's thread.
-pub struct Answer {}
-
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Answer")
-    }
+/// The answer to a submitted request, not yet put into words: [`Answer::reply`] does that, off the writer's
+/// thread.
+#[derive(Debug)]
+pub struct Answer {
+    command: Box<Command>,
+    outcome: Outcome,
 }
 
 impl Answer {
     /// The reply.
     #[must_use]
     pub fn reply(&self) -> Reply {
-        unimplemented!()
+        words::reply(&self.command, &self.outcome)
     }
 }
 
-/// A snapshot: everything as it was at one position, whatever is written meanwhile.
-#[derive(Debug)]
-pub struct Snapshot {}
-
 impl Engine {
-    /// Opens the store in `dir`, making it if there is none.
+    /// Opens the store in `dir`, making it if there is none. What was acknowledged before any kind of stop is
+    /// there when this returns.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Damaged`], [`Error::Settings`], [`Error::Io`].
+    /// [`Error::Locked`] if another process has it; [`Error::Damaged`] if stored bytes were changed;
+    /// [`Error::Settings`] if the settings contradict themselves; [`Error::Io`].
     pub fn open(dir: impl AsRef<Path>, settings: Settings) -> Result<Self, Error> {
         Self::open_with(dir, settings, Environment::default())
     }
@@ -66,136 +97,225 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::open`].
-    pub fn open_with(_: impl AsRef<Path>, _: Settings, _: Environment) -> Result<Self, Error> {
-        unimplemented!()
+    pub fn open_with(
+        dir: impl AsRef<Path>,
+        settings: Settings,
+        environment: Environment,
+    ) -> Result<Self, Error> {
+        let registry = Registry::new(&settings)?;
+        let opening = opening(dir.as_ref(), &settings, &environment);
+        let dir = opening.dir.clone();
+        let Opened { shared, mailbox, threads, pace: _ } = opening.open(registry)?;
+        let seeded = environment.seed.map(|seed| Mutex::new(StdRng::seed_from_u64(seed)));
+        let inner = Inner {
+            shared,
+            mailbox,
+            threads: Mutex::new(threads),
+            agents: Agents::default(),
+            seeded,
+            dir,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Stores a request and waits until it is durable and visible.
+    /// Stores a request and waits until it is durable and visible: whoever reads after this returns, sees it.
+    /// A request of nothing but repeats changes nothing and is answered from the first.
     ///
     /// # Errors
-    /// [`TrackError`].
-    pub fn track(&self, _: TrackRequest) -> Result<Reply, TrackError> {
-        unimplemented!()
+    /// [`TrackError::Rejected`] if the request is at fault, and nothing was written;
+    /// [`TrackError::Failed`] if the store is: [`Error::nothing_written`] says what may have happened.
+    pub fn track(&self, request: TrackRequest) -> Result<Reply, TrackError> {
+        let (sender, receiver) = bounded(1);
+        // Nobody else receives, and there is room for the one answer.
+        self.submit(request, move |answer| drop(sender.send(answer)));
+        match receiver.recv() {
+            Ok(answer) => answer.map(|answer| answer.reply()),
+            Err(_) => Err(TrackError::Failed(self.inner.gone())),
+        }
     }
 
-    /// [`Engine::track`] without waiting: `done` is called once, on another thread, and must be quick.
-    /// It may also be called before this returns (a rejection, an overload).
-    pub fn submit<F>(&self, _: TrackRequest, _done: F)
+    /// [`Engine::track`] without waiting: `done` is called once, on another thread, and must be quick. It may
+    /// also be called before this returns: for a rejection, an overload, a repeat.
+    pub fn submit<F>(&self, request: TrackRequest, done: F)
     where
         F: FnOnce(Result<Answer, TrackError>) + Send + 'static,
     {
-        unimplemented!()
+        let inner = &*self.inner;
+        if let Some(error) = inner.shared.closed() {
+            return done(Err(TrackError::Failed(error)));
+        }
+        let command = match inner.prepare(request) {
+            Ok(command) => Box::new(command),
+            Err(rejection) => return done(Err(TrackError::Rejected(rejection))),
+        };
+        let mut version = (*inner.shared.published.current()).clone();
+        if let Ok(Some(outcome)) = warm(&mut version, &inner.shared.registry, &command) {
+            return done(Ok(Answer { command, outcome }));
+        }
+        drop(version);
+        let encoded = encode_command(&command.request);
+        if encoded.len() > REQUEST_MAX_BYTES {
+            return done(Err(TrackError::Rejected(too_large(encoded.len()))));
+        }
+        let done: Done = Box::new(move |result| {
+            done(result.map(|(command, outcome)| Answer { command, outcome }));
+        });
+        let job = TrackJob { command, encoded, entropy: inner.entropy(), done };
+        match inner.mailbox.try_send(Message::Track(job)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(message)) => refuse(message, Error::Overloaded),
+            Err(TrySendError::Disconnected(message)) => refuse(message, inner.gone()),
+        }
     }
 
-    /// A snapshot of the present.
+    /// A snapshot of the present: everything acknowledged before this call.
     ///
     /// # Errors
     /// [`Error::Closed`].
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
-        unimplemented!()
+        match self.inner.shared.closed() {
+            Some(error) => Err(error),
+            None => Ok(Snapshot::new(&self.inner.shared, false)),
+        }
     }
 
-    /// Ends the sessions whose time has come by the clock, now rather than at the next second.
-    /// Returns how many ended; durable on return.
+    /// Ends the sessions whose time has come by the clock, now rather than within the next second. Returns
+    /// how many ended; durable on return.
     ///
     /// # Errors
-    /// As [`Engine::track`].
+    /// [`Error::Closed`], or what made the engine close.
     pub fn tick(&self) -> Result<u64, Error> {
-        unimplemented!()
+        self.inner.ask(Message::Tick)
     }
 
     /// Writes what changed to the index and waits for it.
     ///
     /// # Errors
-    /// As [`Engine::track`].
+    /// As [`Engine::tick`].
     pub fn checkpoint(&self) -> Result<(), Error> {
-        unimplemented!()
+        self.inner.ask(Message::Checkpoint)
     }
 
-    /// Verifies every invariant and computes the two digests, on a snapshot of the present, which is kept
-    /// beyond [`crate::limits::SNAPSHOT_MAX_AGE_MS`].
+    /// Verifies every invariant and computes the two digests, on a snapshot of the present. Reads the whole
+    /// store once.
     ///
     /// # Errors
     /// [`Error`] if something could not be read; what was read and is wrong stands in the report.
     pub fn check(&self) -> Result<CheckReport, Error> {
-        unimplemented!()
+        if let Some(error) = self.inner.shared.closed() {
+            return Err(error);
+        }
+        let snapshot = Snapshot::new(&self.inner.shared, true);
+        check::check(&snapshot, self.status())
     }
 
-    /// The state in numbers.
+    /// The state in numbers. Costs nothing.
     #[must_use]
     pub fn status(&self) -> Status {
-        unimplemented!()
+        let version = self.inner.shared.published.current();
+        let counters = &version.counters;
+        let layers = &version.layers;
+        let frozen = layers.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
+        Status {
+            position: counters.seq.0,
+            checkpoint_position: layers.base.counters.seq.0,
+            events: counters.events,
+            sessions: counters.session.0 - counters.bridged,
+            fragments: counters.fragment.0,
+            profiles: counters.fragment.0 - counters.unions,
+            overlay_bytes: (layers.active.bytes() + frozen) as u64,
+            mailbox_requests: self.inner.mailbox.len() as u64,
+        }
     }
 
-    /// Why the engine has closed itself, if it has.
+    /// Why the engine takes nothing any more, if that is so.
     #[must_use]
     pub fn failure(&self) -> Option<Arc<str>> {
-        unimplemented!()
+        self.inner.shared.failure.lock().clone()
     }
 
-    /// Finishes what was accepted, writes the index, and lets go of the directory.
+    /// Finishes what was accepted, writes the index, seals the log, and lets go of the directory. Further
+    /// calls are refused with [`Error::Closed`].
     ///
     /// # Errors
-    /// [`Error`] if the last checkpoint failed; nothing acknowledged is lost then.
+    /// [`Error`] if something could not be written; nothing acknowledged is lost by it.
     pub fn close(&self) -> Result<(), Error> {
-        unimplemented!()
+        let result = self.inner.ask(Message::Close);
+        self.inner.join();
+        result
+    }
+
+    /// Stops where it stands, as if the process had been killed, and lets go of the directory. For tests of
+    /// what the next opening makes of it.
+    #[doc(hidden)]
+    pub fn abandon(&self) {
+        // It may have stopped already.
+        drop(self.inner.mailbox.send(Message::Abandon));
+        self.inner.join();
     }
 
     /// Throws the index of the closed store in `dir` away and makes it anew from the log.
     ///
     /// # Errors
     /// As [`Engine::open`].
-    pub fn rebuild(_: impl AsRef<Path>, _: Settings, _: Environment) -> Result<Status, Error> {
-        unimplemented!()
+    pub fn rebuild(dir: impl AsRef<Path>, settings: Settings, environment: Environment) -> Result<(), Error> {
+        Registry::new(&settings)?;
+        opening(dir.as_ref(), &settings, &environment).rebuild().map(|_| ())
     }
 }
 
-impl Snapshot {
-    /// The profile that any of its ids finds.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn profile(&self, _id: &str) -> Result<Profile, ReadError> {
-        unimplemented!()
+fn opening(dir: &Path, settings: &Settings, environment: &Environment) -> Opening {
+    Opening {
+        disk: Arc::clone(&environment.disk),
+        clock: Arc::clone(&environment.clock),
+        dir: dir.to_owned(),
+        settings: settings.store.clone(),
+        new_store_id: rand::rng().random(),
+    }
+}
+
+fn too_large(bytes: usize) -> Rejection {
+    Rejection {
+        code: "request_too_large",
+        message: format!("{bytes} bytes; a request takes at most {REQUEST_MAX_BYTES}"),
+        field: None,
+    }
+}
+
+fn refuse(message: Message, error: Error) {
+    if let Message::Track(job) = message {
+        (job.done)(Err(TrackError::Failed(error)));
+    }
+}
+
+impl Inner {
+    fn prepare(&self, request: TrackRequest) -> Result<Command, Rejection> {
+        prepare(request, &self.shared.registry, &self.agents, &mut || {
+            uuid::Builder::from_random_bytes(self.entropy().to_le_bytes()).into_uuid()
+        })
     }
 
-    /// The profile's events, newest first by event time.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn profile_events(&self, _id: &str, _: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
-        unimplemented!()
+    fn entropy(&self) -> u128 {
+        match &self.seeded {
+            Some(rng) => rng.lock().random(),
+            None => rand::rng().random(),
+        }
     }
 
-    /// The profile's sessions, newest first by last event; implicit ones are not listed.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn profile_sessions(&self, _id: &str, _: &PageRequest) -> Result<Page<Session>, ReadError> {
-        unimplemented!()
+    fn gone(&self) -> Error {
+        self.shared.closed().unwrap_or_else(|| Error::Closed { reason: "the writer is gone".into() })
     }
 
-    /// One session.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn session(&self, _id: &str) -> Result<Session, ReadError> {
-        unimplemented!()
+    fn ask<T>(&self, message: impl FnOnce(Sender<Result<T, Error>>) -> Message) -> Result<T, Error> {
+        let (sender, receiver) = bounded(1);
+        self.mailbox.send(message(sender)).map_err(|_| self.gone())?;
+        receiver.recv().map_err(|_| self.gone())?
     }
 
-    /// The session's events, newest first by event time.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn session_events(&self, _id: &str, _: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
-        unimplemented!()
-    }
-
-    /// All events after `after`, oldest first, at most `limit`.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn events_after(&self, _after: u64, _limit: usize) -> Result<Vec<StoredEvent>, Error> {
-        unimplemented!()
+    fn join(&self) {
+        for thread in self.threads.lock().drain(..) {
+            // A thread that panicked has said so on its own.
+            drop(thread.join());
+        }
     }
 }

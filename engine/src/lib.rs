@@ -8,16 +8,22 @@ pub mod model;
 pub mod reply;
 pub mod request;
 pub mod settings;
-pub mod store;
 pub mod time;
 
-mod engine;
+pub mod core;
+pub mod store;
 
-pub use engine::{Answer, Engine, Environment, Snapshot};
+mod check;
+mod engine;
+mod read;
+mod words;
+
+pub use engine::{Answer, Engine, Environment};
 pub use error::{Error, Rejection, TrackError};
 pub use ids::EventSeq;
 pub use json::{Json, JsonFault};
+pub use read::Snapshot;
 pub use reply::{EventReply, EventStatus, ProfileReply, Reason, Reply, SessionReply};
-pub use request::{Consent, Event, Origin, TraitOperations, TrackRequest};
+pub use request::{Consent, Event, Origin, TrackRequest, TraitOperations};
 pub use settings::Settings;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -29,8 +29,21 @@ pub const TRAIT_VALUE_MAX_BYTES: usize = 16 << 10;
 pub const FRAGMENT_MAX_TRAITS: usize = 1_000;
 /// Most items that one collection holds in one fragment; further ones are refused with `trait_limit`.
 pub const COLLECTION_MAX_ITEMS: usize = 1_000;
+/// `set_once` operations that a trait keeps exactly after its last `set` or `unset`; beyond, see
+/// [`crate::core::traits::ValueState`].
+pub const TRAIT_MAX_SET_ONCES: usize = 16;
 /// Most consent names that one fragment holds; further names are refused with `consent_limit`.
 pub const FRAGMENT_MAX_CONSENTS: usize = 100;
+/// User agents are read up to here, in bytes; what follows never matters.
+pub const USER_AGENT_MAX_BYTES: usize = 1_024;
+/// Names of operating systems and browsers are kept up to here, in bytes.
+pub const AGENT_NAME_MAX_BYTES: usize = 64;
+/// User agents that one cache of parsed ones holds at most.
+pub const AGENT_CACHE_MAX_ITEMS: usize = 4_096;
+/// Pages and referrers are kept up to here, in bytes.
+pub const PAGE_MAX_BYTES: usize = 2_048;
+/// UTM values are kept up to here, in bytes.
+pub const UTM_MAX_BYTES: usize = 256;
 /// Other known profiles that a session may meet before it counts as shared.
 pub const SESSION_MAX_OTHER_PROFILES: usize = 3;
 /// Longest inactivity timeout, in milliseconds (7 days).
@@ -58,14 +71,41 @@ pub const MAILBOX_MAX_REQUESTS: usize = 8_192;
 pub const FRAME_MAX_BYTES: usize = GROUP_MAX_BYTES + 2 * REQUEST_MAX_BYTES;
 /// Size of a log segment in bytes, zeroed ahead.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
-/// Events in one compressed block of a sealed segment.
+/// Size in bytes of the first segment after an opening; the next ones are four times larger each, up to
+/// [`SEGMENT_BYTES`], so that a store that is hardly used stays small.
+pub const SEGMENT_FIRST_BYTES: u64 = 1 << 20;
+/// Events in one compressed block of a sealed segment, unless one record has more.
 pub const BLOCK_MAX_EVENTS: usize = 128;
+/// Largest block of a sealed segment before compression, in bytes, unless one record is larger.
+pub const BLOCK_MAX_BYTES: usize = 64 << 10;
+/// Distance in bytes between two entries of an open segment's index in memory: what a point read reads.
+pub const OPEN_BLOCK_BYTES: u64 = 16 << 10;
+/// Decoded blocks and block indexes of the log that are kept in memory, in bytes.
+pub const LOG_CACHE_BYTES: usize = 32 << 20;
+/// What a background thread writes before it syncs and pauses, in bytes.
+pub const PACED_SLICE_BYTES: usize = 512 << 10;
+/// The pause after such a slice, in milliseconds.
+pub const PACED_PAUSE_MS: u64 = 4;
+/// Full segments that wait to be sealed before the writer waits too.
+pub const SEAL_QUEUE_MAX_SEGMENTS: usize = 16;
 /// Greatest age of a snapshot, in milliseconds; an older one answers `snapshot_too_old`.
 pub const SNAPSHOT_MAX_AGE_MS: i64 = 60_000;
 /// Sessions that one record of session ends names at most.
 pub const ENDS_MAX_SESSIONS: usize = 1_000;
+/// What a checkpoint writes to the index between two syncs, in bytes.
+pub const INDEX_SLICE_BYTES: u64 = 256 << 10;
+/// How much longer a checkpoint leaves the disk alone after a slice than the slice's sync took.
+pub const INDEX_REST_FACTOR: u32 = 4;
+/// Shortest such rest of a checkpoint without urgency, in milliseconds.
+pub const INDEX_REST_MIN_MS: u64 = 1;
+/// Longest such rest, in milliseconds.
+pub const INDEX_REST_MAX_MS: u64 = 50;
 
+const _: () = assert!(TRAIT_MAX_SET_ONCES >= 3);
+const _: () = assert!(INDEX_REST_MIN_MS <= INDEX_REST_MAX_MS);
 const _: () = assert!(FRAME_MAX_BYTES > GROUP_MAX_BYTES + REQUEST_MAX_BYTES);
 const _: () = assert!(SEGMENT_BYTES > FRAME_MAX_BYTES as u64);
+const _: () = assert!(SEGMENT_BYTES >= SEGMENT_FIRST_BYTES);
+const _: () = assert!(BLOCK_MAX_BYTES < FRAME_MAX_BYTES);
 const _: () = assert!(GROUP_MAX_EVENTS >= REQUEST_MAX_EVENTS);
 const _: () = assert!(INACTIVITY_MIN_MS < INACTIVITY_MAX_MS);

@@ -1,1 +1,22 @@
-//! placeholder
+//! How Spoor is tested: tests are data wherever they can be.
+//!
+//! - [`scenario`] reads `scenarios/*.txt`, plays them against a target and compares what it answers.
+//! - [`target`] is what can be played against: the model, the engine in this process, the server over HTTP.
+//! - [`model`] is a second, naive reading of the rules: everything in plain lists, no index, no engine logic.
+//! - [`history`] makes random histories, which two targets must answer alike.
+//! - [`shop`] reads the sample of a web shop's traffic.
+//!
+//! Ids that a target draws are renamed in order of appearance before anything is compared, so that the
+//! answers of two targets are equal as text or differ in meaning.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test crate: a panic is its report"
+)]
+
+pub mod history;
+pub mod model;
+pub mod scenario;
+pub mod shop;
+pub mod target;

@@ -3,6 +3,9 @@
 //! It is a trait so that the pace of writes can be set, and so that tests can put a disk under the
 //! store that loses power or fails. It knows nothing of what the bytes mean.
 
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,3 +1,15 @@
 //! Obeys: files, threads, the log, the overlay and the index. Holds no policy.
 
+pub mod base;
+pub mod checkpoint;
+pub mod codec;
 pub mod disk;
+pub mod index;
+pub mod layers;
+pub mod log;
+pub mod opening;
+pub mod overlay;
+pub mod postings;
+pub mod published;
+pub mod record;
+pub mod writer;

@@ -12,7 +12,10 @@ pub(super) fn run(configuration: &Configuration) -> Result<ExitCode, CommandErro
         return Err(CommandError::Failed(format!("there is no store in {}", dir.display())));
     }
     match Engine::rebuild(dir, configuration.engine.clone(), Environment::default()) {
-        Ok(status) => {
+        Ok(()) => {
+            let engine = Engine::open(dir, configuration.engine.clone())?;
+            let status = engine.status();
+            engine.close()?;
             println!(
                 "rebuilt from the log up to {}: {} events, {} sessions, {} profiles",
                 status.position, status.events, status.sessions, status.profiles

@@ -19,6 +19,8 @@ pub const CODES: &[(&str, u16)] = &[
     ("json_invalid", 400),
     ("json_number_too_large", 400),
     ("json_too_deep", 400),
+    ("limit_invalid", 400),
+    ("not_an_object", 400),
     ("parameter_invalid", 400),
     ("parameter_unknown", 400),
     ("time_invalid", 400),
@@ -40,13 +42,18 @@ pub const CODES: &[(&str, u16)] = &[
     // Not a form that is read here.
     ("encoding_unsupported", 415),
     ("media_type_unsupported", 415),
-    // Well-formed, and not acceptable. The engine's own rejections have no other status, see `status`.
+    // Well-formed, and not acceptable.
     ("id_empty", 422),
     ("id_too_long", 422),
+    ("name_empty", 422),
     ("name_too_long", 422),
+    ("too_many_consents", 422),
     ("too_many_events", 422),
+    ("too_many_identifiers", 422),
+    ("too_many_traits", 422),
     ("type_empty", 422),
     ("unknown_source", 422),
+    ("value_too_long", 422),
     // The store's trouble.
     ("internal", 500),
     ("storage_failed", 500),

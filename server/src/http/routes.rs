@@ -69,8 +69,8 @@ impl Call {
 /// Finds the call.
 ///
 /// # Errors
-/// `route_unknown`, `method_not_allowed`, `parameter_unknown`, `parameter_invalid`, `time_invalid`,
-/// `utf8_invalid`.
+/// `route_unknown`, `method_not_allowed`, `parameter_unknown`, `parameter_invalid`, `limit_invalid`,
+/// `time_invalid`, `utf8_invalid`.
 pub fn find(method: &Method, path: &str, query: Option<&str>) -> Result<Call, Problem> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
@@ -191,7 +191,7 @@ impl Parameters {
             Ok(limit) if (1..=PAGE_MAX_ITEMS).contains(&limit) => Ok(Some(limit)),
             _ => {
                 let message = format!("limit is a number from 1 to {PAGE_MAX_ITEMS}");
-                Err(Problem::field("parameter_invalid", "limit", message))
+                Err(Problem::field("limit_invalid", "limit", message))
             }
         }
     }
@@ -269,8 +269,8 @@ mod tests {
                 "/api/v1/profiles/a/events?limit=5&cursor=x&type=t&from=2026-01-01T00:00:00Z",
                 "/api/v1/profiles/{id}/events",
             ),
-            ("GET", "/api/v1/profiles/a/events?limit=0", "parameter_invalid limit"),
-            ("GET", "/api/v1/profiles/a/events?limit=1001", "parameter_invalid limit"),
+            ("GET", "/api/v1/profiles/a/events?limit=0", "limit_invalid limit"),
+            ("GET", "/api/v1/profiles/a/events?limit=1001", "limit_invalid limit"),
             ("GET", "/api/v1/profiles/a/events?limit=5&limit=6", "parameter_invalid limit"),
             ("GET", "/api/v1/profiles/a/events?from=now", "time_invalid from"),
             ("GET", "/api/v1/profiles/a/sessions?type=t", "parameter_unknown type"),

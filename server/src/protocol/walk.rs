@@ -298,7 +298,7 @@ impl<'de> DeserializeSeed<'de> for JsonObject<'_> {
         match json {
             json if json.is_null() => Ok(None),
             json if json.is_object() => Ok(Some(json)),
-            _ => Err(self.0.fail("wrong_type", "an object is expected")),
+            _ => Err(self.0.fail("not_an_object", "must be a JSON object")),
         }
     }
 }

@@ -1,0 +1,283 @@
+//! Checks a request and parses what decisions need of it, once, on the caller's thread.
+//!
+//! The request itself is kept as it came, but for blanks around ids; it is what the log stores.
+
+use super::agents::Agents;
+use super::decimal::Decimal;
+use super::normalize::normalize;
+use super::page::page_facts;
+use super::sources::{Registry, Source};
+use super::traits::{TraitOperation, without_nul};
+use crate::error::Rejection;
+use crate::json::Json;
+use crate::limits::{
+    EVENT_MAX_CONSENTS, EVENT_MAX_IDENTIFIERS, EVENT_MAX_TRAIT_OPERATIONS, ID_MAX_BYTES,
+    IDENTIFIER_MAX_BYTES, NAME_MAX_BYTES, REQUEST_MAX_EVENTS, TRAIT_VALUE_MAX_BYTES,
+};
+use crate::request::{Event, TrackRequest};
+use std::sync::Arc;
+
+/// A request that is sound.
+#[derive(Debug)]
+pub struct Command {
+    /// As received, ids trimmed.
+    pub request: TrackRequest,
+    /// Its source.
+    pub source: Arc<Source>,
+    /// Its user agent, parsed: device class, operating system and browser, parted by line feeds.
+    pub agent: Option<Arc<str>>,
+    /// What decisions need of each event.
+    pub events: Vec<CommandEvent>,
+}
+
+/// What decisions need of an event, beside the event itself.
+#[derive(Debug)]
+pub struct CommandEvent {
+    /// Hash of its id.
+    pub id_hash: u64,
+    /// Its trait operations in the order of their effect, each with its path.
+    pub traits: Vec<CommandTrait>,
+    /// Value, if it is a conversion that has one.
+    pub value: Option<Decimal>,
+    /// In a `server` source, the identifier that names the device: namespace and normalised value.
+    pub device_key: Option<(Box<str>, Box<str>)>,
+}
+
+/// One trait operation.
+#[derive(Debug)]
+pub struct CommandTrait {
+    /// Trait.
+    pub name: Box<str>,
+    /// The member it stood in, such as `set`.
+    pub member: &'static str,
+    /// The operation; `Err` is the code with which it is refused.
+    pub operation: Result<TraitOperation, &'static str>,
+}
+
+/// Hash of an event id, the same in every store.
+#[must_use]
+pub fn id_hash(id: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(id.as_bytes())
+}
+
+/// Checks `request`. An event without an id gets one that `draw_id` draws.
+///
+/// # Errors
+/// A [`Rejection`] that names the member at fault.
+pub fn prepare(
+    mut request: TrackRequest,
+    registry: &Registry,
+    agents: &Agents,
+    draw_id: &mut dyn FnMut() -> uuid::Uuid,
+) -> Result<Command, Rejection> {
+    let source = registry.source(request.source.as_deref()).cloned().ok_or_else(|| {
+        let name = request.source.as_deref().unwrap_or(crate::settings::DEFAULT_SOURCE);
+        Rejection::new("unknown_source", "source", format!("no source is named {name:?}"))
+    })?;
+    check_id(&mut request.session, "session")?;
+    if request.profile_less {
+        request.profile = None;
+    }
+    check_id(&mut request.profile, "profile")?;
+    check_object(request.context.as_ref(), "context")?;
+    if request.events.len() > REQUEST_MAX_EVENTS {
+        let message = format!("{} events in one request; at most {REQUEST_MAX_EVENTS}", request.events.len());
+        return Err(Rejection::new("too_many_events", "events", message));
+    }
+    let mut events = Vec::with_capacity(request.events.len());
+    for (index, event) in request.events.iter_mut().enumerate() {
+        events.push(prepare_event(event, index, &source, registry, draw_id)?);
+    }
+    let agent = request.user_agent.as_deref().map(|text| agents.packed(text));
+    Ok(Command { request, source, agent, events })
+}
+
+fn prepare_event(
+    event: &mut Event,
+    index: usize,
+    source: &Source,
+    registry: &Registry,
+    draw_id: &mut dyn FnMut() -> uuid::Uuid,
+) -> Result<CommandEvent, Rejection> {
+    let at = |member: &str| format!("events[{index}].{member}");
+    let id = event.id.get_or_insert_with(|| draw_id().to_string());
+    trim(id);
+    check_length(id, "id_empty", "id_too_long", ID_MAX_BYTES, || at("id"))?;
+    let id_hash = id_hash(id);
+    trim(&mut event.event_type);
+    check_length(&event.event_type, "type_empty", "name_too_long", NAME_MAX_BYTES, || at("type"))?;
+    check_object(event.properties.as_ref(), "properties").map_err(|fault| relocate(fault, index))?;
+    check_object(event.context.as_ref(), "context").map_err(|fault| relocate(fault, index))?;
+    check_identifiers(event, &at)?;
+    check_consents(event, &at)?;
+    let traits = if event.traits == crate::request::TraitOperations::default() {
+        Vec::new()
+    } else {
+        prepare_traits(event, &at)?
+    };
+    let conversion = source.conversions.contains(event.event_type.as_str());
+    Ok(CommandEvent {
+        id_hash,
+        traits,
+        value: conversion.then(|| page_facts(event.properties.as_ref(), None, None).value).flatten(),
+        device_key: if source.server { device_key(event, source, registry) } else { None },
+    })
+}
+
+fn relocate(mut fault: Rejection, index: usize) -> Rejection {
+    fault.field = fault.field.map(|field| format!("events[{index}].{field}"));
+    fault
+}
+
+fn trim(text: &mut String) {
+    let trimmed = text.trim();
+    if trimmed.len() != text.len() {
+        *text = trimmed.to_owned();
+    }
+}
+
+fn check_length(
+    text: &str,
+    empty: &'static str,
+    too_long: &'static str,
+    max_bytes: usize,
+    field: impl Fn() -> String,
+) -> Result<(), Rejection> {
+    if text.is_empty() {
+        return Err(Rejection::new(empty, field(), "must not be empty"));
+    }
+    if text.len() > max_bytes {
+        let message = format!("{} bytes; at most {max_bytes}", text.len());
+        return Err(Rejection::new(too_long, field(), message));
+    }
+    Ok(())
+}
+
+fn check_id(id: &mut Option<String>, field: &str) -> Result<(), Rejection> {
+    let Some(id) = id else { return Ok(()) };
+    trim(id);
+    check_length(id, "id_empty", "id_too_long", ID_MAX_BYTES, || field.to_owned())
+}
+
+fn check_object(json: Option<&Json>, field: &str) -> Result<(), Rejection> {
+    match json {
+        Some(json) if !json.is_object() => {
+            Err(Rejection::new("not_an_object", field, "must be a JSON object"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn too_many(code: &'static str, field: String, count: usize, max: usize) -> Result<(), Rejection> {
+    if count > max {
+        return Err(Rejection::new(code, field, format!("{count} of them; at most {max}")));
+    }
+    Ok(())
+}
+
+fn check_identifiers(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), Rejection> {
+    too_many("too_many_identifiers", at("identifiers"), event.identifiers.len(), EVENT_MAX_IDENTIFIERS)?;
+    for (namespace, value) in &event.identifiers {
+        check_length(namespace, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("identifiers"))?;
+        if value.len() > IDENTIFIER_MAX_BYTES {
+            let message = format!("{} bytes; at most {IDENTIFIER_MAX_BYTES}", value.len());
+            return Err(Rejection::new("value_too_long", at(&format!("identifiers.{namespace}")), message));
+        }
+    }
+    Ok(())
+}
+
+fn check_consents(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), Rejection> {
+    too_many("too_many_consents", at("consents"), event.consents.len(), EVENT_MAX_CONSENTS)?;
+    for (purpose, _) in &event.consents {
+        check_length(purpose, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("consents"))?;
+    }
+    Ok(())
+}
+
+/// The operations in the order of their effect: `set`, `set_once`, `unset`, `add`, `append`, `remove`, and
+/// within each as sent; an array is appended or removed item by item.
+fn prepare_traits(event: &Event, at: &impl Fn(&str) -> String) -> Result<Vec<CommandTrait>, Rejection> {
+    let traits = &event.traits;
+    let mut operations = Vec::new();
+    for (member, list) in [
+        ("set", &traits.set),
+        ("set_once", &traits.set_once),
+        ("add", &traits.add),
+        ("append", &traits.append),
+        ("remove", &traits.remove),
+    ] {
+        if member == "add" {
+            for name in &traits.unset {
+                check_length(name, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("traits.unset"))?;
+                push(&mut operations, name, "unset", Ok(TraitOperation::Unset));
+            }
+        }
+        for (name, value) in list {
+            let field = || at(&format!("traits.{member}.{name}"));
+            check_length(name, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("traits"))?;
+            if value.as_str().len() > TRAIT_VALUE_MAX_BYTES {
+                let message = format!("{} bytes; at most {TRAIT_VALUE_MAX_BYTES}", value.as_str().len());
+                return Err(Rejection::new("value_too_long", field(), message));
+            }
+            parse_operation(&mut operations, name, member, value);
+        }
+    }
+    too_many("too_many_traits", at("traits"), operations.len(), EVENT_MAX_TRAIT_OPERATIONS)?;
+    Ok(operations)
+}
+
+fn push(
+    operations: &mut Vec<CommandTrait>,
+    name: &str,
+    member: &'static str,
+    operation: Result<TraitOperation, &'static str>,
+) {
+    operations.push(CommandTrait { name: name.into(), member, operation });
+}
+
+fn parse_operation(operations: &mut Vec<CommandTrait>, name: &str, member: &'static str, value: &Json) {
+    let value = without_nul(value.clone());
+    match member {
+        "set" if value.is_null() => push(operations, name, member, Ok(TraitOperation::Unset)),
+        "set" => push(operations, name, member, Ok(TraitOperation::Set(value))),
+        "set_once" if value.is_null() => {}
+        "set_once" => push(operations, name, member, Ok(TraitOperation::SetOnce(value))),
+        "add" => {
+            let operation = Decimal::from_json(&value).map(TraitOperation::Add).ok_or("trait_number");
+            push(operations, name, member, operation);
+        }
+        _ => {
+            for item in items_of(value) {
+                let operation = if member == "append" {
+                    TraitOperation::Append(item)
+                } else {
+                    TraitOperation::Remove(item)
+                };
+                push(operations, name, member, Ok(operation));
+            }
+        }
+    }
+}
+
+fn items_of(value: Json) -> Vec<Json> {
+    match value.to_value() {
+        serde_json::Value::Array(items) => {
+            items.iter().filter_map(|item| Json::from_value(item).ok()).collect()
+        }
+        _ => vec![value],
+    }
+}
+
+/// The identifier of the highest priority that can be linked; among equals the first in the event.
+fn device_key(event: &Event, source: &Source, registry: &Registry) -> Option<(Box<str>, Box<str>)> {
+    let mut best: Option<(u32, &str, String)> = None;
+    for (namespace, value) in &event.identifiers {
+        let Some(settings) = registry.namespaces.get(namespace) else { continue };
+        let Ok(value) = normalize(settings.normalize, value, source.default_country.as_deref()) else { continue };
+        if best.as_ref().is_none_or(|(priority, ..)| settings.priority < *priority) {
+            best = Some((settings.priority, namespace, value));
+        }
+    }
+    best.map(|(_, namespace, value)| (namespace.into(), value.into()))
+}

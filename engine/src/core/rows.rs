@@ -1,0 +1,408 @@
+//! The rows of the state: what decisions are made from and what they change.
+//!
+//! Nothing in a row is computed on reading that could not be computed again from the log. Rows refer to
+//! each other by dense number; 0 stands for "none" in a key and is never given.
+
+use super::consents::ConsentStates;
+use super::decimal::Decimal;
+use super::traits::{Order, TraitOperation, TraitState};
+use crate::ids::{
+    AgentNo, DeviceNo, EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo, SourceNo, SpaceNo, TraitNo,
+};
+use crate::limits::FRAGMENT_MAX_TRAITS;
+use crate::settings::TraitKind;
+use crate::time::Timestamp;
+use bincode::{Decode, Encode};
+
+/// What a name names; each kind is numbered by itself, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum NameKind {
+    /// A source.
+    Source,
+    /// An id space.
+    Space,
+    /// An event type.
+    EventType,
+    /// A trait.
+    Trait,
+    /// The purpose of a consent.
+    Consent,
+    /// A parsed user agent: device class, operating system and browser, parted by line feeds.
+    Agent,
+}
+
+impl NameKind {
+    /// Every kind, in the order of [`Counters::names`].
+    pub const ALL: [Self; 6] =
+        [Self::Source, Self::Space, Self::EventType, Self::Trait, Self::Consent, Self::Agent];
+
+    /// Place in [`Self::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A name and its kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameKey {
+    /// The kind.
+    pub kind: NameKind,
+    /// The name.
+    pub text: Box<str>,
+}
+
+/// The number of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct NameRow {
+    /// Its number.
+    pub no: u32,
+    /// Of a trait: which operations it takes.
+    pub trait_kind: Option<TraitKind>,
+}
+
+/// The name of a number.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TextRow {
+    /// The name.
+    pub text: Box<str>,
+    /// Of a trait: which operations it takes.
+    pub trait_kind: Option<TraitKind>,
+}
+
+/// A session id within its id space.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey {
+    /// The id space.
+    pub space: SpaceNo,
+    /// The id, trimmed.
+    pub id: Box<str>,
+}
+
+/// What a device of a `server` source stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct DeviceKey {
+    /// The source.
+    pub source: SourceNo,
+    /// The namespace of the identifier.
+    pub namespace: Box<str>,
+    /// Its normalised value.
+    pub value: Box<str>,
+}
+
+/// A visit.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SessionRow {
+    /// Id space.
+    pub space: SpaceNo,
+    /// Source that opened it.
+    pub source: SourceNo,
+    /// Its id.
+    pub id: Box<str>,
+    /// Whether the server made the id (a session by inactivity).
+    pub made: bool,
+    /// Position of the event that opened it.
+    pub created: EventSeq,
+    /// Its first part and the fragment of it.
+    pub first: PartOf,
+    /// The part that a request without a known profile goes to.
+    pub current: PartOf,
+    /// How many parts it has; those after the first are listed by themselves.
+    pub parts: u32,
+    /// Fragments of other known profiles that were sent with it, at most
+    /// [`crate::limits::SESSION_MAX_OTHER_PROFILES`] and one.
+    pub met: Vec<FragmentNo>,
+    /// It met too many and chooses nobody any more.
+    pub shared: bool,
+    /// It fell silent after its event of this time.
+    pub silent_at: Option<Timestamp>,
+    /// It was joined to an older one.
+    pub alias_of: Option<SessionNo>,
+}
+
+/// A part and the fragment that it belongs to for ever; `None` while profile-less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct PartOf {
+    /// The part.
+    pub part: PartNo,
+    /// Its fragment.
+    pub fragment: Option<FragmentNo>,
+}
+
+/// Place of an event in the order of event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Mark {
+    /// Event time.
+    pub time: Timestamp,
+    /// Among events of one time: from the event id, so that the order of arrival does not matter.
+    pub tie: u64,
+    /// Its place in the log.
+    pub seq: EventSeq,
+}
+
+/// Numbers of one part of a session, or of the events of one fragment that came without one.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct PartRow {
+    /// The session; `None` for events without one.
+    pub session: Option<SessionNo>,
+    /// The fragment; `None` for profile-less events.
+    pub fragment: Option<FragmentNo>,
+    /// Silence after which its session ends, in milliseconds, as set when the part was opened.
+    pub timeout_ms: u32,
+    /// Events.
+    pub events: u64,
+    /// Page views.
+    pub page_views: u64,
+    /// Conversions.
+    pub conversions: u64,
+    /// Sum of the values of conversions, if one had a value.
+    pub value: Option<Decimal>,
+    /// Its first event by event time.
+    pub start: Option<Mark>,
+    /// Its last event by event time.
+    pub last: Option<Mark>,
+    /// Its first page view by event time.
+    pub entry: Option<Mark>,
+    /// Its last page view by event time.
+    pub exit: Option<Mark>,
+    /// Its last `session-end` by event time.
+    pub end: Option<Mark>,
+    /// User agent of its first event; number 0 if none was sent.
+    pub agent: AgentNo,
+    /// When its latest arrival was received.
+    pub received_last: Timestamp,
+    /// When its silence is looked at next, in milliseconds since 1970; 0 before its first event.
+    pub due_ms: u64,
+}
+
+/// A browser, an app, or a server's account for one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct DeviceRow {
+    /// The fragment to which its next event goes.
+    pub holder: FragmentNo,
+    /// Made only because a session came without a profile id, and nothing has confirmed it since.
+    pub provisional: bool,
+}
+
+/// What is known from one device while one person used it: its place among fragments.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct FragmentRow {
+    /// Its device.
+    pub device: DeviceNo,
+    /// Its id outside.
+    pub key: ProfileKey,
+    /// Position at which it was made.
+    pub created: EventSeq,
+    /// When it was made (receive time).
+    pub created_at: Timestamp,
+    /// The larger side of the union that ended its time as a root, and the position of that union.
+    pub parent: Option<(FragmentNo, EventSeq)>,
+    /// The part of its events without a session.
+    pub implicit_part: Option<PartNo>,
+    /// Sessions of more than one part in which it has one: they may count once for several fragments.
+    pub split_sessions: Vec<SessionNo>,
+}
+
+/// Counters of one fragment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct TallyRow {
+    /// Events.
+    pub events: u64,
+    /// Page views.
+    pub page_views: u64,
+    /// Sessions with a row of their own.
+    pub sessions: u64,
+    /// Sessions made because none was sent.
+    pub implicit_sessions: u64,
+    /// Event time of the earliest event.
+    pub first: Option<Timestamp>,
+    /// Event time of the latest event.
+    pub last: Option<Timestamp>,
+}
+
+/// Traits of one fragment, by number.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+pub struct TraitsRow(pub Vec<(TraitNo, TraitState)>);
+
+impl TraitsRow {
+    /// Applies an operation to the state of a trait, which is made if there is none.
+    ///
+    /// # Errors
+    /// The code of the limit that it would go beyond; nothing is changed then.
+    pub fn try_apply(
+        &mut self,
+        no: TraitNo,
+        order: Order,
+        operation: &TraitOperation,
+    ) -> Result<(), &'static str> {
+        match self.0.binary_search_by_key(&no, |(no, _)| *no) {
+            Ok(place) => match self.0.get_mut(place) {
+                Some((_, state)) => state.apply(order, operation).map(|_| ()),
+                None => Ok(()),
+            },
+            Err(_) if self.0.len() >= FRAGMENT_MAX_TRAITS => Err("trait_limit"),
+            Err(place) => {
+                let mut state = TraitState::new(operation.kind());
+                state.apply(order, operation)?;
+                self.0.insert(place, (no, state));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Consents of one fragment.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+pub struct ConsentsRow(pub ConsentStates);
+
+/// The fragments of a root that joined others, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct GroupRow {
+    /// All of them, the root among them.
+    pub members: Vec<FragmentNo>,
+}
+
+/// The devices that carry one client-made profile id, one per id space.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ClientIdRow(pub Vec<(SpaceNo, FragmentNo)>);
+
+/// One day of one fragment in one source, for sessions by inactivity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GapKey {
+    /// The fragment.
+    pub fragment: FragmentNo,
+    /// The source.
+    pub source: SourceNo,
+    /// Day since 1970 by event time.
+    pub day: u32,
+}
+
+/// Sessions by inactivity with events on one day.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct GapRow(pub Vec<SessionNo>);
+
+/// The fragment that an event goes to, and how it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProfileAt {
+    /// The fragment.
+    pub fragment: FragmentNo,
+    /// How it was found.
+    pub reason: crate::reply::Reason,
+    /// Whether its device was made now.
+    pub created: bool,
+}
+
+/// One event in the list of its part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Posting {
+    /// Its place in the log.
+    pub seq: EventSeq,
+    /// Its type.
+    pub event_type: crate::ids::TypeNo,
+    /// Event time.
+    pub time: Timestamp,
+}
+
+/// Where an event id is unique, and its hash: the key under which a repeat is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepeatKey {
+    /// See [`RepeatScope`].
+    pub scope: u64,
+    /// Hash of the event id, moved on by one for each event that was in its place before.
+    pub hash: u64,
+}
+
+/// The first of these that was sent is where an event id is unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepeatScope {
+    /// A session.
+    Session(SessionNo),
+    /// A device: by profile id or device key.
+    Device(DeviceNo),
+    /// A profile id that was sent, is not known and was not adopted: a hash of it and its source.
+    Foreign(u64),
+    /// A source.
+    Source(SourceNo),
+}
+
+impl RepeatScope {
+    /// The kind in the two upper bits, the number below.
+    #[must_use]
+    pub const fn code(self) -> u64 {
+        const BELOW: u64 = (1 << 62) - 1;
+        match self {
+            Self::Session(no) => no.0 & BELOW,
+            Self::Device(no) => (1 << 62) | (no.0 & BELOW),
+            Self::Foreign(hash) => (2 << 62) | (hash & BELOW),
+            Self::Source(no) => (3 << 62) | no.0 as u64,
+        }
+    }
+}
+
+/// The last numbers given, and what was counted over the whole store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Counters {
+    /// Position.
+    pub seq: EventSeq,
+    /// Receive stamp of the latest event.
+    pub received: Timestamp,
+    /// Devices.
+    pub device: DeviceNo,
+    /// Fragments.
+    pub fragment: FragmentNo,
+    /// Sessions.
+    pub session: SessionNo,
+    /// Parts.
+    pub part: PartNo,
+    /// Names of each [`NameKind`].
+    pub names: [u32; 6],
+    /// Events.
+    pub events: u64,
+    /// Sessions that became an alias of an older one.
+    pub bridged: u64,
+    /// Unions of two fragments' trees.
+    pub unions: u64,
+}
+
+/// Calls `$callback` with the list of keyed tables: `name: Key => Row`. One list, so that the state, the
+/// overlay and the index cannot disagree about what there is.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! for_each_table {
+    ($callback:ident) => {
+        $callback! {
+            /// Number of a name.
+            names, put_names: $crate::core::rows::NameKey => $crate::core::rows::NameRow, Names;
+            /// Name of a number.
+            texts, put_texts: ($crate::core::rows::NameKind, u32) => $crate::core::rows::TextRow, NameTexts;
+            /// Session of an id.
+            session_ids, put_session_ids: $crate::core::rows::SessionKey => $crate::ids::SessionNo, SessionIds;
+            /// Sessions.
+            sessions, put_sessions: $crate::ids::SessionNo => $crate::core::rows::SessionRow, Sessions;
+            /// Parts of sessions.
+            parts, put_parts: $crate::ids::PartNo => $crate::core::rows::PartRow, Parts;
+            /// Part of a session for a fragment, after the first; fragment 0 stands for none.
+            part_keys, put_part_keys: ($crate::ids::SessionNo, $crate::ids::FragmentNo) => $crate::ids::PartNo, PartKeys;
+            /// Fragment of a profile id that the server made.
+            server_ids, put_server_ids: uuid::Uuid => $crate::ids::FragmentNo, ServerIds;
+            /// Fragments of a profile id that trusted sources brought.
+            client_ids, put_client_ids: Box<str> => $crate::core::rows::ClientIdRow, ClientIds;
+            /// Device of a server's user.
+            device_keys, put_device_keys: $crate::core::rows::DeviceKey => $crate::ids::DeviceNo, DeviceKeys;
+            /// Devices.
+            devices, put_devices: $crate::ids::DeviceNo => $crate::core::rows::DeviceRow, Devices;
+            /// Fragments.
+            fragments, put_fragments: $crate::ids::FragmentNo => $crate::core::rows::FragmentRow, Fragments;
+            /// Counters of fragments.
+            tallies, put_tallies: $crate::ids::FragmentNo => $crate::core::rows::TallyRow, Tallies;
+            /// Traits of fragments.
+            traits, put_traits: $crate::ids::FragmentNo => $crate::core::rows::TraitsRow, Traits;
+            /// Consents of fragments.
+            consents, put_consents: $crate::ids::FragmentNo => $crate::core::rows::ConsentsRow, Consents;
+            /// Members of a root.
+            groups, put_groups: $crate::ids::FragmentNo => $crate::core::rows::GroupRow, Groups;
+            /// Sessions by inactivity.
+            gaps, put_gaps: $crate::core::rows::GapKey => $crate::core::rows::GapRow, Gaps;
+        }
+    };
+}

@@ -1,0 +1,193 @@
+//! The index as one checkpoint left it, with the rows that were read from it lately.
+//!
+//! Rows here never change: the next checkpoint makes a new base. So what callers' threads look up before
+//! they queue is at hand when the writer looks it up again.
+
+use super::codec::{KeyBytes, decode};
+use super::index::{IndexReader, TableId};
+use crate::core::rows::{
+    Counters, DeviceKey, GapKey, NameKey, NameKind, RepeatKey, SessionKey,
+};
+use crate::error::Error;
+use crate::ids::{DeviceNo, EventSeq, FragmentNo, PartNo, SessionNo};
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use std::hash::{BuildHasher, Hash};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use uuid::Uuid;
+
+/// Parts of each table of rows at hand.
+const SHARDS: usize = 16;
+
+/// What a row at hand costs, in bytes, about.
+const ROW_BYTES: usize = 256;
+
+/// Rows of one table that were read lately; absence is a row too.
+#[derive(Debug)]
+struct AtHand<K, R> {
+    hasher: hashbrown::DefaultHashBuilder,
+    shards: Box<[RwLock<HashMap<K, Option<Arc<R>>>>]>,
+}
+
+impl<K: Hash + Eq + Clone, R> AtHand<K, R> {
+    fn new() -> Self {
+        let hasher = hashbrown::DefaultHashBuilder::default();
+        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
+        Self { hasher, shards }
+    }
+
+    fn shard(&self, key: &K) -> &RwLock<HashMap<K, Option<Arc<R>>>> {
+        let at = usize::try_from(self.hasher.hash_one(key) >> 20).unwrap_or(0) % SHARDS;
+        #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
+        &self.shards[at]
+    }
+
+    fn get(&self, key: &K) -> Option<Option<Arc<R>>> {
+        self.shard(key).read().get(key).cloned()
+    }
+
+    /// Keeps a row; when all tables together hold too many, this part of this table is emptied first.
+    fn keep(&self, key: &K, row: Option<Arc<R>>, held: &AtomicUsize, max: usize) {
+        let mut shard = self.shard(key).write();
+        if held.load(Ordering::Relaxed) >= max {
+            held.fetch_sub(shard.len(), Ordering::Relaxed);
+            shard.clear();
+        }
+        if shard.insert(key.clone(), row).is_none() {
+            held.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether a key was given after a checkpoint, so that the index need not be asked.
+pub trait Born {
+    /// `false` if only the index can tell.
+    fn born_after(&self, base: &Counters) -> bool;
+}
+
+macro_rules! born {
+    ($($key:ty: |$self:ident, $base:ident| $after:expr;)*) => {$(
+        impl Born for $key {
+            fn born_after(&$self, $base: &Counters) -> bool {
+                $after
+            }
+        }
+    )*};
+}
+born! {
+    SessionNo: |self, base| *self > base.session;
+    PartNo: |self, base| *self > base.part;
+    DeviceNo: |self, base| *self > base.device;
+    FragmentNo: |self, base| *self > base.fragment;
+    (SessionNo, FragmentNo): |self, base| self.0 > base.session || self.1 > base.fragment;
+    (NameKind, u32): |self, base| base.names.get(self.0.index()).is_some_and(|last| self.1 > *last);
+    GapKey: |self, base| self.fragment > base.fragment;
+    NameKey: |self, base| base.names.get(self.kind.index()) == Some(&0);
+    SessionKey: |self, base| base.session.0 == 0;
+    Uuid: |self, base| base.fragment.0 == 0;
+    Box<str>: |self, base| base.fragment.0 == 0;
+    DeviceKey: |self, base| base.device.0 == 0;
+    RepeatKey: |self, base| match self.scope >> 62 {
+        0 => self.scope > base.session.0,
+        1 => (self.scope & !(1 << 62)) > base.device.0,
+        _ => base.events == 0,
+    };
+}
+
+macro_rules! base {
+    ($($(#[$doc:meta])* $get:ident, $put:ident: $key:ty => $row:ty, $id:ident;)*) => {
+        #[derive(Debug)]
+        struct Tables {
+            $($get: AtHand<$key, $row>,)*
+        }
+
+        impl Tables {
+            fn new() -> Self {
+                Self { $($get: AtHand::new(),)* }
+            }
+        }
+
+        impl Base {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// [`Error`] if the index could not be read.
+                pub fn $get(&self, key: &$key) -> Result<Option<Arc<$row>>, Error> {
+                    if key.born_after(&self.counters) {
+                        return Ok(None);
+                    }
+                    if let Some(row) = self.tables.$get.get(key) {
+                        return Ok(row);
+                    }
+                    let row = self.read::<$row>(TableId::$id, &key.key_bytes())?;
+                    self.tables.$get.keep(key, row.clone(), &self.held, self.max_rows);
+                    Ok(row)
+                }
+            )*
+        }
+    };
+}
+crate::for_each_table!(base);
+
+/// One checkpoint's state.
+pub struct Base {
+    reader: IndexReader,
+    /// The numbers as of the checkpoint.
+    pub counters: Counters,
+    tables: Tables,
+    held: AtomicUsize,
+    max_rows: usize,
+    path: PathBuf,
+}
+
+impl std::fmt::Debug for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Base").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+impl Base {
+    /// The state that `reader` shows. `cache_bytes` bound the rows at hand.
+    #[must_use]
+    pub fn new(reader: IndexReader, counters: Counters, cache_bytes: usize, path: &Path) -> Self {
+        Self {
+            reader,
+            counters,
+            tables: Tables::new(),
+            held: AtomicUsize::new(0),
+            max_rows: (cache_bytes / ROW_BYTES).max(SHARDS),
+            path: path.to_owned(),
+        }
+    }
+
+    fn read<R: bincode::Decode<()>>(&self, table: TableId, key: &[u8]) -> Result<Option<Arc<R>>, Error> {
+        let decoded = self.reader.get(table, key, |bytes| decode::<R>(bytes, &self.path))?;
+        decoded.transpose().map(|row| row.map(Arc::new))
+    }
+
+    /// The event of a repeat key.
+    ///
+    /// # Errors
+    /// [`Error`] if the index could not be read.
+    pub fn repeat(&self, key: RepeatKey) -> Result<Option<EventSeq>, Error> {
+        if key.born_after(&self.counters) {
+            return Ok(None);
+        }
+        Ok(self.reader.repeat(key.as_u128())?.map(EventSeq))
+    }
+
+    /// The index itself, for ranges.
+    #[must_use]
+    pub const fn reader(&self) -> &IndexReader {
+        &self.reader
+    }
+
+    /// Where it is, for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

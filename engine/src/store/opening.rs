@@ -1,0 +1,305 @@
+//! Opens a store after any kind of stop: the index at position N, confirmed by the log, plus the decisions
+//! after N. Replay applies decisions and never decides.
+//!
+//! 1. The lock admits one process.
+//! 2. The index tells its position; without an index that can be used, everything is replayed.
+//! 3. The log is opened; it must confirm the position, else the index is thrown away and made anew.
+//! 4. The records after the position are applied; when they fill a generation (a rebuild), it is
+//!    checkpointed on the way.
+
+use super::base::Base;
+use super::checkpoint::{Job, Meta, write};
+use super::disk::{Disk, DiskLock};
+use super::index::{Index, IndexOptions, Pace};
+use super::layers::{Staging, Version};
+use super::log::{Log, LogOptions, Record};
+use super::overlay::Horizon;
+use super::published::Published;
+use super::record::RecordView;
+use super::writer::{Message, Progress, Shared, Writer, layers_over};
+use crate::core::apply::apply;
+use crate::core::rows::Counters;
+use crate::core::sources::Registry;
+use crate::error::Error;
+use crate::limits::MAILBOX_MAX_REQUESTS;
+use crate::settings::StoreSettings;
+use crate::time::Clock;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Number of the format of the index's rows. Raised with every change of a row, a key or a fold: an index of
+/// another format is rebuilt from the log.
+pub const INDEX_FORMAT: u32 = 1;
+
+/// Share of the cache that rows at hand may take; the rest is the index's page cache.
+const AT_HAND_SHARE: usize = 4;
+
+/// What a store is opened with.
+#[derive(Debug)]
+pub struct Opening {
+    /// The files.
+    pub disk: Arc<dyn Disk>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The directory.
+    pub dir: PathBuf,
+    /// Sizes.
+    pub settings: StoreSettings,
+    /// Id of the store, if this makes it.
+    pub new_store_id: u128,
+}
+
+/// A store whose threads run.
+#[derive(Debug)]
+pub struct Opened {
+    /// What everyone shares.
+    pub shared: Arc<Shared>,
+    /// To the writer.
+    pub mailbox: Sender<Message>,
+    /// The threads, the writer's last.
+    pub threads: Vec<JoinHandle<()>>,
+    /// The hurry of checkpoints, and their traffic.
+    pub pace: Arc<Pace>,
+}
+
+impl Opening {
+    /// Opens, replays, and starts the threads.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::Damaged`], [`Error::Io`].
+    pub fn open(self, registry: Registry) -> Result<Opened, Error> {
+        let lock = self.lock()?;
+        let pace = Arc::new(Pace::new());
+        let (index, staging, log) = self.recover(&pace)?;
+        let version = Version {
+            layers: staging.layers.clone(),
+            counters: staging.counters,
+            log: staging.log.clone(),
+            path: Arc::clone(&staging.path),
+        };
+        let shared = Arc::new(Shared {
+            published: Arc::new(Published::new(version)),
+            failure: parking_lot::Mutex::default(),
+            registry,
+            clock: Arc::clone(&self.clock),
+        });
+        let (mailbox, requests) = bounded(MAILBOX_MAX_REQUESTS);
+        let (jobs, jobs_taken) = unbounded();
+        let (bases_given, bases) = unbounded();
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            staging,
+            log,
+            generation_bytes: self.generation_bytes(),
+            pace: Arc::clone(&pace),
+            mailbox: requests,
+            jobs,
+            bases,
+            progress: Progress::default(),
+        };
+        let at_hand_bytes = self.settings.cache_bytes / AT_HAND_SHARE;
+        let checkpoints = spawn("spoor-checkpoint", move || {
+            run_checkpoints(index, &jobs_taken, &bases_given, at_hand_bytes, lock);
+        })?;
+        let writer = spawn("spoor-writer", move || writer.run())?;
+        Ok(Opened { shared, mailbox, threads: vec![writer, checkpoints], pace })
+    }
+
+    /// Throws the index away and makes it anew from the log. Returns the numbers that it came to.
+    ///
+    /// # Errors
+    /// As [`Opening::open`].
+    pub fn rebuild(self) -> Result<Counters, Error> {
+        let _lock = self.lock()?;
+        Index::remove(&*self.disk, &self.index_path())?;
+        let pace = Arc::new(Pace::new());
+        let (index, staging, log) = self.recover(&pace)?;
+        let counters = staging.counters;
+        drop(staging);
+        index.close()?;
+        log.close()?;
+        Ok(counters)
+    }
+
+    fn generation_bytes(&self) -> usize {
+        (self.settings.overlay_bytes / 2).max(1 << 20)
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.dir.join("index.redb")
+    }
+
+    fn lock(&self) -> Result<Box<dyn DiskLock>, Error> {
+        self.disk.create_dir_all(&self.dir).map_err(Error::io(&self.dir))?;
+        let path = self.dir.join("lock");
+        self.disk.lock(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Error::Locked { path: self.dir.clone() },
+            _ => Error::io(&path)(error),
+        })
+    }
+
+    fn open_index(&self, pace: &Arc<Pace>) -> Result<Index, Error> {
+        let cache_bytes = self.settings.cache_bytes - self.settings.cache_bytes / AT_HAND_SHARE;
+        let options = IndexOptions { cache_bytes, format: INDEX_FORMAT, verify: false };
+        Index::open(&*self.disk, &self.index_path(), options, Arc::clone(pace))
+    }
+
+    /// The index, with what it says of itself; a new one if it cannot be used.
+    fn usable_index(&self, pace: &Arc<Pace>) -> Result<(Index, Option<Meta>), Error> {
+        let path = self.index_path();
+        let found = self.open_index(pace).and_then(|index| {
+            let meta = Meta::read(&index, &path)?;
+            Ok((index, meta))
+        });
+        match found {
+            Ok((index, None)) => Ok((index, None)),
+            Ok((index, Some(meta))) if meta.position.is_some() => Ok((index, Some(meta))),
+            Ok((index, Some(_))) => {
+                drop(index);
+                self.new_index(pace).map(|index| (index, None))
+            }
+            Err(Error::IndexUnusable { .. } | Error::Damaged { .. }) => {
+                self.new_index(pace).map(|index| (index, None))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn new_index(&self, pace: &Arc<Pace>) -> Result<Index, Error> {
+        Index::remove(&*self.disk, &self.index_path())?;
+        self.open_index(pace)
+    }
+
+    fn recover(&self, pace: &Arc<Pace>) -> Result<(Index, Staging, Log), Error> {
+        let (mut index, mut meta) = self.usable_index(pace)?;
+        let log_dir = self.dir.join("log");
+        let mut options = LogOptions::new(self.new_store_id);
+        options.segment_bytes = self.settings.segment_bytes;
+        let position = meta.as_ref().and_then(|meta| meta.position);
+        let log = Log::open(Arc::clone(&self.disk), &log_dir, &options, position.as_ref())?;
+        if let Some(position) = position
+            && !log.confirms(&position)?
+        {
+            drop(index);
+            index = self.new_index(pace)?;
+            meta = None;
+        }
+        let counters = meta.map(|meta| meta.counters).unwrap_or_default();
+        let base = self.base(&index, counters)?;
+        let path: Arc<Path> = Arc::from(log_dir);
+        let mut staging = Staging {
+            layers: layers_over(base),
+            counters,
+            log: log.reader(),
+            path,
+            group: log.group(),
+            group_first: counters.seq.next(),
+            stamp: 0,
+            // Nobody reads yet: rows are put in place.
+            horizon: Horizon { published: 0, oldest_live: 0 },
+        };
+        self.replay(&index, &mut staging, &log, pace)?;
+        Ok((index, staging, log))
+    }
+
+    fn base(&self, index: &Index, counters: Counters) -> Result<Base, Error> {
+        let at_hand_bytes = self.settings.cache_bytes / AT_HAND_SHARE;
+        Ok(Base::new(index.reader()?, counters, at_hand_bytes, &self.index_path()))
+    }
+
+    /// Applies what the index does not have. A generation that fills up is written at once; the last one of
+    /// a rebuild too, so that the next opening need not begin anew.
+    fn replay(&self, index: &Index, staging: &mut Staging, log: &Log, pace: &Arc<Pace>) -> Result<(), Error> {
+        pace.set_urgency(Pace::URGENCY_MAX);
+        let mut unconfirmed = false;
+        for record in staging.log.records_from(staging.counters.seq.next()) {
+            apply_record(staging, &record?)?;
+            if staging.layers.active.bytes() >= 2 * self.generation_bytes() {
+                self.checkpoint(index, staging, None)?;
+                unconfirmed = true;
+            }
+        }
+        let end = log.position();
+        if staging.counters.seq.next() != end.next_seq {
+            return Err(Error::Damaged {
+                path: staging.path.to_path_buf(),
+                offset: 0,
+                reason: format!(
+                    "replay came to position {} and the log ends before {}",
+                    staging.counters.seq.0, end.next_seq.0
+                ),
+            });
+        }
+        if unconfirmed {
+            self.checkpoint(index, staging, Some(end))?;
+        }
+        staging.group_first = staging.counters.seq.next();
+        let seq = staging.counters.seq.0;
+        staging.horizon = Horizon { published: seq, oldest_live: seq };
+        pace.set_urgency(0);
+        Ok(())
+    }
+
+    fn checkpoint(
+        &self,
+        index: &Index,
+        staging: &mut Staging,
+        position: Option<super::log::LogPosition>,
+    ) -> Result<(), Error> {
+        let frozen = std::mem::take(&mut staging.layers.active);
+        let meta = Meta { position, counters: staging.counters };
+        let job = Job { frozen, meta, base: Arc::clone(&staging.layers.base) };
+        let base = write(index, &job, self.settings.cache_bytes / AT_HAND_SHARE)?;
+        staging.layers.base = Arc::new(base);
+        Ok(())
+    }
+}
+
+fn apply_record(staging: &mut Staging, record: &Record) -> Result<(), Error> {
+    let view = RecordView::parse(record.bytes(), &staging.path)?;
+    let decision = view.decision(&staging.path)?;
+    if record.first_seq() != staging.counters.seq.next() {
+        return Err(Error::Damaged {
+            path: staging.path.to_path_buf(),
+            offset: 0,
+            reason: format!("position {} follows {}", record.first_seq().0, staging.counters.seq.0),
+        });
+    }
+    staging.stamp = record.first_seq().0;
+    for effect in &decision.effects {
+        apply(staging, view.stamp.received, effect)?;
+    }
+    Ok(())
+}
+
+/// The checkpoint thread: one job after the other, until the writer is gone. It holds the directory's lock,
+/// since it is the last to touch a file.
+fn run_checkpoints(
+    index: Index,
+    jobs: &Receiver<Job>,
+    bases: &Sender<Result<Base, Error>>,
+    at_hand_bytes: usize,
+    lock: Box<dyn DiskLock>,
+) {
+    while let Ok(job) = jobs.recv() {
+        let base = write(&index, &job, at_hand_bytes);
+        drop(job);
+        if bases.send(base).is_err() {
+            break;
+        }
+    }
+    // Every checkpoint that returned is durable; closing only spares the next opening some work.
+    let _ = index.close();
+    drop(lock);
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| Error::Io {
+        path: PathBuf::from(name),
+        source: Arc::new(error),
+    })
+}
+

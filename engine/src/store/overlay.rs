@@ -1,0 +1,288 @@
+//! What changed since the last checkpoint, in memory: generations of rows stamped with their position.
+//!
+//! The writer puts rows with stamps beyond the published position; nobody sees them until the position
+//! moves. A row keeps older values only as long as a snapshot, or the published position, may ask for
+//! them. A generation is *active* (the writer puts into it) and then *frozen* (a checkpoint writes it to the
+//! index). It knows nothing of the index or of what rows mean.
+
+use crate::core::rows::{Posting, RepeatKey};
+use crate::ids::{EventSeq, FragmentNo, PartNo, SessionNo};
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+type Hasher = hashbrown::DefaultHashBuilder;
+
+/// Parts of each table, so that readers and the writer rarely meet.
+const SHARDS: usize = 16;
+
+/// What a row costs beside itself: its place in the map, the shared pointer, the allocator.
+const ROW_OVERHEAD_BYTES: usize = 64;
+
+/// A value and the position at which it came.
+#[derive(Debug)]
+struct Cell<R> {
+    stamp: u64,
+    row: Arc<R>,
+    older: Option<Box<Cell<R>>>,
+}
+
+/// One table of rows by key.
+#[derive(Debug)]
+pub struct Keyed<K, R> {
+    hasher: Hasher,
+    shards: Box<[RwLock<HashMap<K, Cell<R>, Hasher>>]>,
+    entries: AtomicUsize,
+}
+
+impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
+    fn new() -> Self {
+        let hasher = Hasher::default();
+        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
+        Self { hasher, shards, entries: AtomicUsize::new(0) }
+    }
+
+    fn shard(&self, hash: u64) -> &RwLock<HashMap<K, Cell<R>, Hasher>> {
+        // The map itself uses the upper and the lowest bits.
+        let at = usize::try_from(hash >> 20).unwrap_or(0) % SHARDS;
+        #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
+        &self.shards[at]
+    }
+
+    /// The value as of position `at`.
+    pub fn get(&self, key: &K, at: u64) -> Option<Arc<R>> {
+        let hash = self.hasher.hash_one(key);
+        let shard = self.shard(hash).read();
+        let (_, mut cell) = shard.raw_entry().from_key_hashed_nocheck(hash, key)?;
+        while cell.stamp > at {
+            cell = cell.older.as_deref()?;
+        }
+        Some(Arc::clone(&cell.row))
+    }
+
+    /// Puts a value that came at `stamp`. Values that neither position `published` nor `oldest_live` nor one
+    /// between can ask for are let go. Returns whether the key is new here.
+    pub fn put(&self, key: K, row: R, stamp: u64, horizon: Horizon) -> bool {
+        let hash = self.hasher.hash_one(&key);
+        let mut shard = self.shard(hash).write();
+        match shard.raw_entry_mut().from_key_hashed_nocheck(hash, &key) {
+            hashbrown::hash_map::RawEntryMut::Occupied(entry) => {
+                let cell = entry.into_mut();
+                if cell.stamp > horizon.published {
+                    cell.row = Arc::new(row);
+                    cell.stamp = stamp;
+                    return false;
+                }
+                let mut older = Cell { stamp, row: Arc::new(row), older: None };
+                std::mem::swap(cell, &mut older);
+                older.prune(horizon.oldest_live);
+                cell.older = Some(Box::new(older));
+                false
+            }
+            hashbrown::hash_map::RawEntryMut::Vacant(entry) => {
+                let cell = Cell { stamp, row: Arc::new(row), older: None };
+                entry.insert_hashed_nocheck(hash, key, cell);
+                self.entries.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+        }
+    }
+
+    /// Keys and newest values, for a frozen generation.
+    pub fn newest(&self) -> Vec<(K, Arc<R>)> {
+        let mut rows = Vec::with_capacity(self.length());
+        for shard in &self.shards {
+            rows.extend(shard.read().iter().map(|(key, cell)| (key.clone(), Arc::clone(&cell.row))));
+        }
+        rows
+    }
+
+    /// Number of keys.
+    pub fn length(&self) -> usize {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Estimated bytes of a row.
+    const fn row_bytes() -> usize {
+        size_of::<K>() + 2 * size_of::<R>() + ROW_OVERHEAD_BYTES
+    }
+}
+
+impl<R> Cell<R> {
+    /// Drops what is older than the newest value that `oldest_live` can see.
+    fn prune(&mut self, oldest_live: u64) {
+        let mut cell = self;
+        while cell.stamp > oldest_live {
+            match cell.older.as_deref_mut() {
+                Some(older) => cell = older,
+                None => return,
+            }
+        }
+        cell.older = None;
+    }
+}
+
+/// Positions that may still be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Horizon {
+    /// The published one; what is stamped beyond it nobody has seen.
+    pub published: u64,
+    /// That of the oldest live snapshot, or the published one.
+    pub oldest_live: u64,
+}
+
+/// Lists that only grow, by key.
+#[derive(Debug)]
+pub struct Lists<K, I> {
+    shards: Box<[RwLock<HashMap<K, Vec<I>, Hasher>>]>,
+    hasher: Hasher,
+    items: AtomicUsize,
+}
+
+impl<K: Hash + Eq + Copy, I: Clone> Lists<K, I> {
+    fn new() -> Self {
+        let hasher = Hasher::default();
+        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
+        Self { shards, hasher, items: AtomicUsize::new(0) }
+    }
+
+    fn shard(&self, key: &K) -> &RwLock<HashMap<K, Vec<I>, Hasher>> {
+        let at = usize::try_from(self.hasher.hash_one(key) >> 20).unwrap_or(0) % SHARDS;
+        #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
+        &self.shards[at]
+    }
+
+    /// Adds an item at the end.
+    pub fn push(&self, key: K, item: I) {
+        self.shard(&key).write().entry(key).or_default().push(item);
+        self.items.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The items of a key.
+    pub fn get(&self, key: &K) -> Vec<I> {
+        self.shard(key).read().get(key).cloned().unwrap_or_default()
+    }
+
+    /// All keys with their items.
+    pub fn all(&self) -> Vec<(K, Vec<I>)> {
+        let mut lists = Vec::new();
+        for shard in &self.shards {
+            lists.extend(shard.read().iter().map(|(key, items)| (*key, items.clone())));
+        }
+        lists
+    }
+
+    /// Number of items under all keys.
+    pub fn length(&self) -> usize {
+        self.items.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! generation {
+    ($($(#[$doc:meta])* $get:ident, $put:ident: $key:ty => $row:ty, $id:ident;)*) => {
+        /// All that changed between two checkpoints.
+        #[derive(Debug)]
+        pub struct Generation {
+            $($(#[$doc])* pub $get: Keyed<$key, $row>,)*
+            /// Events by repeat key.
+            pub repeats: RepeatMap,
+            /// Events of parts, in order of sequence numbers.
+            pub postings: Lists<PartNo, Posting>,
+            /// Further parts of sessions, with the stamp at which they came.
+            pub session_parts: Lists<SessionNo, (u64, PartNo)>,
+            /// Parts of fragments that have a row in this generation.
+            pub touched_parts: Lists<FragmentNo, PartNo>,
+            /// Milliseconds since 1970 at which sessions are to be looked at.
+            pub due: Mutex<BTreeSet<(u64, SessionNo)>>,
+            /// Entries of older generations, or of the index, that were looked at.
+            pub due_done: Mutex<BTreeSet<(u64, SessionNo)>>,
+        }
+
+        impl Generation {
+            /// An empty generation.
+            #[must_use]
+            pub fn new() -> Self {
+                Self {
+                    $($get: Keyed::new(),)*
+                    repeats: RepeatMap::new(),
+                    postings: Lists::new(),
+                    session_parts: Lists::new(),
+                    touched_parts: Lists::new(),
+                    due: Mutex::default(),
+                    due_done: Mutex::default(),
+                }
+            }
+
+            /// What it holds, in bytes, estimated from the number of rows.
+            #[must_use]
+            pub fn bytes(&self) -> usize {
+                0 $(+ self.$get.length() * Keyed::<$key, $row>::row_bytes())*
+                    + self.repeats.length() * 40
+                    + self.postings.length() * 40
+                    + self.touched_parts.length() * 32
+            }
+        }
+    };
+}
+crate::for_each_table!(generation);
+
+impl Default for Generation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Positions of events by repeat key. An entry never changes: its position is its stamp.
+#[derive(Debug)]
+pub struct RepeatMap {
+    shards: Box<[RwLock<HashMap<RepeatKey, EventSeq, Hasher>>]>,
+    hasher: Hasher,
+    entries: AtomicUsize,
+}
+
+impl RepeatMap {
+    fn new() -> Self {
+        let hasher = Hasher::default();
+        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
+        Self { shards, hasher, entries: AtomicUsize::new(0) }
+    }
+
+    fn shard(&self, hash: u64) -> &RwLock<HashMap<RepeatKey, EventSeq, Hasher>> {
+        let at = usize::try_from(hash >> 20).unwrap_or(0) % SHARDS;
+        #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
+        &self.shards[at]
+    }
+
+    /// The event of a key, if it is no later than `at`.
+    pub fn get(&self, key: RepeatKey, at: u64) -> Option<EventSeq> {
+        let hash = self.hasher.hash_one(key);
+        let shard = self.shard(hash).read();
+        let (_, seq) = shard.raw_entry().from_key_hashed_nocheck(hash, &key)?;
+        (seq.0 <= at).then_some(*seq)
+    }
+
+    /// Notes an event.
+    pub fn put(&self, key: RepeatKey, seq: EventSeq) {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash).write();
+        shard.raw_entry_mut().from_key_hashed_nocheck(hash, &key).or_insert(key, seq);
+        self.entries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<(u128, u64)> {
+        let mut rows = Vec::with_capacity(self.length());
+        for shard in &self.shards {
+            rows.extend(shard.read().iter().map(|(key, seq)| (key.as_u128(), seq.0)));
+        }
+        rows
+    }
+
+    /// Number of entries.
+    pub fn length(&self) -> usize {
+        self.entries.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,120 @@
+//! A record of the log: stamp, command as received, decision.
+//!
+//! ```text
+//! +---------+-------+-------------+------------+----------------+---------+----------+
+//! | version | flags | received    | entropy    | command length | command | decision |
+//! | u8      | u8    | i64, micros | u128, if   | u32            | bytes   | bytes    |
+//! |         |       |             | flag 1     |                |         |          |
+//! +---------+-------+-------------+------------+----------------+---------+----------+
+//! ```
+//!
+//! All integers are little-endian. A record without a command (length 0) was decided by the engine itself:
+//! session ends. The entropy is there only if an id was drawn from it.
+
+use super::codec::{decode, encode_into};
+use crate::core::decide::Stamp;
+use crate::core::decision::{Decision, Effect};
+use crate::error::Error;
+use crate::request::TrackRequest;
+use crate::time::Timestamp;
+use std::path::Path;
+
+/// The version of records written now.
+pub const RECORD_VERSION: u8 = 1;
+
+const HAS_ENTROPY: u8 = 1;
+
+/// Bytes of a request, as a record holds them.
+#[must_use]
+pub fn encode_command(request: &TrackRequest) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    encode_into(&mut out, request);
+    out
+}
+
+/// Writes a record's bytes to `out`, which is cleared first.
+pub fn encode_record(
+    out: &mut Vec<u8>,
+    stamp: Stamp,
+    drew: bool,
+    command: &[u8],
+    decision: &Decision,
+) {
+    out.clear();
+    out.push(RECORD_VERSION);
+    out.push(if drew { HAS_ENTROPY } else { 0 });
+    out.extend_from_slice(&stamp.received.0.to_le_bytes());
+    if drew {
+        out.extend_from_slice(&stamp.entropy.to_le_bytes());
+    }
+    let length = u32::try_from(command.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(command);
+    encode_into(out, decision);
+}
+
+/// A record, parsed as far as its borders.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordView<'a> {
+    /// The stamp; entropy 0 if none was drawn from.
+    pub stamp: Stamp,
+    command: &'a [u8],
+    decision: &'a [u8],
+}
+
+impl<'a> RecordView<'a> {
+    /// Finds the borders.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if `bytes` are no record of a version that is known.
+    pub fn parse(bytes: &'a [u8], path: &Path) -> Result<Self, Error> {
+        Self::split(bytes).ok_or_else(|| Error::Damaged {
+            path: path.to_owned(),
+            offset: 0,
+            reason: "not a record of a known version".to_owned(),
+        })
+    }
+
+    fn split(bytes: &'a [u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk::<2>()?;
+        let [RECORD_VERSION, flags] = *head else { return None };
+        let (received, rest) = rest.split_first_chunk::<8>()?;
+        let (entropy, rest) = if flags & HAS_ENTROPY == 0 {
+            (0, rest)
+        } else {
+            let (entropy, rest) = rest.split_first_chunk::<16>()?;
+            (u128::from_le_bytes(*entropy), rest)
+        };
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (command, decision) = rest.split_at_checked(length)?;
+        let received = Timestamp(i64::from_le_bytes(*received));
+        Some(Self { stamp: Stamp { received, entropy }, command, decision })
+    }
+
+    /// The request; `None` if the engine decided by itself.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn command(&self, path: &Path) -> Result<Option<TrackRequest>, Error> {
+        if self.command.is_empty() {
+            return Ok(None);
+        }
+        decode(self.command, path).map(Some)
+    }
+
+    /// The decision.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn decision(&self, path: &Path) -> Result<Decision, Error> {
+        decode(self.decision, path)
+    }
+}
+
+/// Sequence numbers that a decision takes.
+#[must_use]
+pub fn seqs_of(decision: &Decision) -> u32 {
+    let takes = |effect: &&Effect| matches!(effect, Effect::Event(_) | Effect::Ended { .. });
+    u32::try_from(decision.effects.iter().filter(takes).count()).unwrap_or(u32::MAX)
+}

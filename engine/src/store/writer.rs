@@ -1,0 +1,526 @@
+//! The writer: one thread that takes what waits, decides it, appends it to the log as one frame, syncs,
+//! publishes, answers.
+//!
+//! ```text
+//! mailbox -> for each request: decide and apply to the staging view -> frame, synced -> publish -> answer
+//!                       \-- active generation full: freeze it --> checkpoint thread --> new base
+//! ```
+//!
+//! A group is what waits when the writer comes round; there is no timer. After a storage error everyone who
+//! waits is told *indeterminate*, and the writer takes nothing more.
+
+use super::base::Base;
+use super::checkpoint::{Job, Meta};
+use super::index::Pace;
+use super::layers::{Layers, Staging, Version};
+use super::log::{Log, LogPosition};
+use super::overlay::Generation;
+use super::published::Published;
+use super::record::{encode_record, seqs_of};
+use crate::core::apply::apply;
+use crate::core::decide::{Outcome, Stamp, decide};
+use crate::core::decision::Decision;
+use crate::core::prepare::Command;
+use crate::core::silence::{Silence, look_at};
+use crate::core::sources::Registry;
+use crate::error::{Error, TrackError};
+use crate::ids::SessionNo;
+use crate::limits::{ENDS_MAX_SESSIONS, GROUP_MAX_BYTES, GROUP_MAX_EVENTS};
+use crate::store::index::{Order, TableId};
+use crate::store::layers::number_at;
+use crate::time::{Clock, Timestamp};
+use crossbeam_channel::{Receiver, Sender, select};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the writer looks for sessions that fell silent, in milliseconds.
+const TICK_MS: u64 = 1_000;
+
+/// How often an idle store is checkpointed if it changed, in milliseconds.
+const IDLE_CHECKPOINT_MS: i64 = 60_000;
+
+/// Whoever waits for a request.
+pub type Done = Box<dyn FnOnce(Result<(Box<Command>, Outcome), TrackError>) + Send>;
+
+/// A request on its way to the writer.
+pub struct TrackJob {
+    /// The request.
+    pub command: Box<Command>,
+    /// Its bytes for the record.
+    pub encoded: Vec<u8>,
+    /// Random bits for its stamp.
+    pub entropy: u128,
+    /// Called once.
+    pub done: Done,
+}
+
+/// What the writer is asked for.
+pub enum Message {
+    /// Store a request.
+    Track(TrackJob),
+    /// End the sessions that fell silent; answers how many.
+    Tick(Sender<Result<u64, Error>>),
+    /// Write what changed to the index.
+    Checkpoint(Sender<Result<(), Error>>),
+    /// Write what changed to the index, and stop.
+    Close(Sender<Result<(), Error>>),
+    /// Stop where it stands, as if the process had been killed: for tests of what comes after.
+    Abandon,
+}
+
+/// What the writer shares with everyone.
+#[derive(Debug)]
+pub struct Shared {
+    /// What readers see.
+    pub published: Arc<Published>,
+    /// Why nothing is taken any more.
+    pub failure: Mutex<Option<Arc<str>>>,
+    /// The settings.
+    pub registry: Registry,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    /// The error that everyone gets from now on, if there is one.
+    #[must_use]
+    pub fn closed(&self) -> Option<Error> {
+        self.failure.lock().as_ref().map(|reason| Error::Closed { reason: Arc::clone(reason) })
+    }
+}
+
+/// The writer's own.
+pub struct Writer {
+    /// What it shares.
+    pub shared: Arc<Shared>,
+    /// What it works on.
+    pub staging: Staging,
+    /// The log.
+    pub log: Log,
+    /// Bytes of one generation at which it is frozen.
+    pub generation_bytes: usize,
+    /// The hurry of checkpoints.
+    pub pace: Arc<Pace>,
+    /// Requests.
+    pub mailbox: Receiver<Message>,
+    /// To the checkpoint thread.
+    pub jobs: Sender<Job>,
+    /// From it.
+    pub bases: Receiver<Result<Base, Error>>,
+    /// State of the loop.
+    pub progress: Progress,
+}
+
+/// Where the writer's loop stands.
+#[derive(Default)]
+pub struct Progress {
+    record: Vec<u8>,
+    waiting: Vec<Sender<Result<(), Error>>>,
+    waiting_next: Vec<Sender<Result<(), Error>>>,
+    last_tick: Timestamp,
+    last_checkpoint: Timestamp,
+}
+
+/// A request that is decided and waits for the sync.
+struct Decided {
+    done: Done,
+    command: Box<Command>,
+    outcome: Outcome,
+}
+
+/// What ended a group before its caps did.
+enum Next {
+    Nothing,
+    Control(Message),
+    Stop,
+}
+
+impl Writer {
+    /// Runs until it is closed, or fails.
+    pub fn run(mut self) {
+        self.progress.last_checkpoint = self.shared.clock.now();
+        let result = self.serve();
+        if let Err(error) = &result {
+            self.fail(error);
+        }
+        self.finish(result);
+    }
+
+    fn serve(&mut self) -> Result<Option<Sender<Result<(), Error>>>, Error> {
+        let tick = Duration::from_millis(TICK_MS);
+        loop {
+            let message = select! {
+                recv(self.mailbox) -> message => message.ok(),
+                recv(self.bases) -> base => {
+                    self.take_base(base.map_err(|_| gone())?)?;
+                    continue;
+                }
+                default(tick) => {
+                    self.idle()?;
+                    continue;
+                }
+            };
+            let next = match message {
+                Some(Message::Track(job)) => self.group(job)?,
+                Some(control) => Next::Control(control),
+                None => Next::Stop,
+            };
+            match next {
+                Next::Nothing => {}
+                Next::Control(Message::Close(done)) => return Ok(Some(done)),
+                Next::Control(Message::Abandon) => {
+                    return Err(Error::Closed { reason: "it was abandoned".into() });
+                }
+                Next::Control(control) => self.control(control)?,
+                Next::Stop => return Ok(None),
+            }
+            self.between_groups()?;
+        }
+    }
+
+    fn control(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Track(job) => {
+                self.group(job)?;
+            }
+            Message::Tick(done) => {
+                let ended = self.end_silent()?;
+                // Nobody waits any more: nothing to tell.
+                let _ = done.send(Ok(ended));
+            }
+            Message::Checkpoint(done) => {
+                if self.staging.layers.frozen.is_some() {
+                    self.progress.waiting_next.push(done);
+                } else {
+                    self.progress.waiting.push(done);
+                    self.freeze()?;
+                }
+            }
+            Message::Close(done) => {
+                let _ = done.send(Ok(()));
+            }
+            Message::Abandon => {}
+        }
+        Ok(())
+    }
+
+    /// Decides what waits, up to the caps, and makes it durable.
+    fn group(&mut self, first: TrackJob) -> Result<Next, Error> {
+        let now = self.shared.clock.now();
+        let mut decided = Vec::new();
+        let mut next = Next::Nothing;
+        let mut result = self.decide_one(first, now, &mut decided);
+        while result.is_ok() && self.has_room() {
+            match self.mailbox.try_recv() {
+                Ok(Message::Track(job)) => result = self.decide_one(job, now, &mut decided),
+                Ok(control) => {
+                    next = Next::Control(control);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        let result = result.and_then(|()| self.commit());
+        self.answer(decided, result)?;
+        Ok(next)
+    }
+
+    fn has_room(&self) -> bool {
+        let group = &self.staging.group;
+        usize::try_from(group.events()).unwrap_or(usize::MAX) < GROUP_MAX_EVENTS
+            && group.bytes() < GROUP_MAX_BYTES
+    }
+
+    fn decide_one(&mut self, job: TrackJob, now: Timestamp, decided: &mut Vec<Decided>) -> Result<(), Error> {
+        let TrackJob { command, encoded, entropy, done } = job;
+        let received = now.max(Timestamp(self.staging.counters.received.0 + 1));
+        let stamp = Stamp { received, entropy };
+        self.staging.stamp = self.staging.counters.seq.0 + 1;
+        let result = decide(&mut self.staging, &self.shared.registry, &command, stamp)
+            .and_then(|(decision, outcome, drew)| {
+                self.record(stamp, drew, &encoded, &decision)?;
+                Ok(outcome)
+            });
+        match result {
+            Ok(outcome) => {
+                decided.push(Decided { done, command, outcome });
+                Ok(())
+            }
+            Err(error) => {
+                done(Err(TrackError::Failed(error.clone())));
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds a record to the group; nothing if nothing was decided.
+    fn record(&mut self, stamp: Stamp, drew: bool, command: &[u8], decision: &Decision) -> Result<(), Error> {
+        let seqs = seqs_of(decision);
+        if seqs == 0 {
+            return if decision.effects.is_empty() { Ok(()) } else { Err(unnumbered()) };
+        }
+        let record = &mut self.progress.record;
+        encode_record(record, stamp, drew, command, decision);
+        self.staging.group.push(seqs, &[record]).map_err(|_| too_large())
+    }
+
+    /// Appends the group, syncs it, and shows it to readers.
+    fn commit(&mut self) -> Result<(), Error> {
+        if self.staging.group.is_empty() {
+            return Ok(());
+        }
+        self.log.append(&mut self.staging.group)?;
+        self.staging.group.clear();
+        self.staging.group_first = self.staging.counters.seq.next();
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let version = Version {
+            layers: self.staging.layers.clone(),
+            counters: self.staging.counters,
+            log: self.staging.log.clone(),
+            path: Arc::clone(&self.staging.path),
+        };
+        self.staging.horizon = self.shared.published.publish(version);
+    }
+
+    fn answer(&mut self, decided: Vec<Decided>, result: Result<(), Error>) -> Result<(), Error> {
+        match &result {
+            Ok(()) => {
+                for Decided { done, command, outcome } in decided {
+                    done(Ok((command, outcome)));
+                }
+            }
+            Err(error) => {
+                // Before anyone hears of it, the engine is closed.
+                self.fail(error);
+                for Decided { done, .. } in decided {
+                    let reason = error.to_string().into();
+                    done(Err(TrackError::Failed(Error::Indeterminate { reason })));
+                }
+            }
+        }
+        result
+    }
+
+    fn between_groups(&mut self) -> Result<(), Error> {
+        while let Ok(base) = self.bases.try_recv() {
+            self.take_base(base)?;
+        }
+        let bytes = self.staging.layers.active.bytes();
+        if self.staging.layers.frozen.is_some() {
+            let fill = bytes.saturating_mul(usize::try_from(Pace::URGENCY_MAX).unwrap_or(1_000));
+            let urgency = fill / self.generation_bytes.max(1);
+            self.pace.set_urgency(u32::try_from(urgency).unwrap_or(Pace::URGENCY_MAX));
+        }
+        if bytes >= self.generation_bytes {
+            // The only back-pressure: the mailbox fills while the writer waits here.
+            while self.staging.layers.frozen.is_some() {
+                let base = self.bases.recv().map_err(|_| gone())?;
+                self.take_base(base)?;
+            }
+            self.freeze()?;
+        }
+        let now = self.shared.clock.now();
+        if now.millis() - self.progress.last_tick.millis() >= TICK_MS.cast_signed() {
+            self.end_silent()?;
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<(), Error> {
+        self.end_silent()?;
+        let now = self.shared.clock.now();
+        let changed = self.staging.counters.seq > self.staging.layers.base.counters.seq;
+        let long_ago = now.millis() - self.progress.last_checkpoint.millis() >= IDLE_CHECKPOINT_MS;
+        if changed && long_ago && self.staging.layers.frozen.is_none() {
+            self.freeze()?;
+        }
+        Ok(())
+    }
+
+    /// Hands the active generation to the checkpoint thread and begins a new one. Between groups only.
+    fn freeze(&mut self) -> Result<(), Error> {
+        let frozen = std::mem::take(&mut self.staging.layers.active);
+        self.staging.layers.frozen = Some(Arc::clone(&frozen));
+        self.pace.set_urgency(0);
+        self.progress.last_checkpoint = self.shared.clock.now();
+        self.publish();
+        let meta = Meta { position: Some(self.log.position()), counters: self.staging.counters };
+        let base = Arc::clone(&self.staging.layers.base);
+        self.jobs.send(Job { frozen, meta, base }).map_err(|_| gone())
+    }
+
+    /// A checkpoint is done: its generation is in the base now.
+    fn take_base(&mut self, base: Result<Base, Error>) -> Result<(), Error> {
+        self.staging.layers.base = Arc::new(base?);
+        self.staging.layers.frozen = None;
+        self.publish();
+        for done in self.progress.waiting.drain(..) {
+            let _ = done.send(Ok(()));
+        }
+        if !self.progress.waiting_next.is_empty() {
+            self.progress.waiting = std::mem::take(&mut self.progress.waiting_next);
+            self.freeze()?;
+        }
+        Ok(())
+    }
+
+    /// Ends sessions whose silence has lasted; durable on return. Returns how many.
+    fn end_silent(&mut self) -> Result<u64, Error> {
+        let now = self.shared.clock.now();
+        self.progress.last_tick = now;
+        let mut ended = 0;
+        loop {
+            let due = self.due(now)?;
+            if due.is_empty() {
+                return Ok(ended);
+            }
+            let stamp = Stamp { received: now.max(self.staging.counters.received), entropy: 0 };
+            self.staging.stamp = self.staging.counters.seq.0 + 1;
+            let mut decision = Decision::default();
+            for (due_ms, session) in due {
+                match look_at(&self.staging, session, now)? {
+                    Silence::Ends(effect) => {
+                        apply(&mut self.staging, stamp.received, &effect)?;
+                        decision.effects.push(effect);
+                    }
+                    Silence::LookAgain(later_ms) => {
+                        self.staging.layers.active.due.lock().insert((later_ms, session));
+                    }
+                    Silence::Nothing => {}
+                }
+                self.done_looking(due_ms, session);
+            }
+            ended += decision.effects.len() as u64;
+            self.record(stamp, false, &[], &decision)?;
+            self.commit()?;
+        }
+    }
+
+    fn done_looking(&self, due_ms: u64, session: SessionNo) {
+        let active = &self.staging.layers.active;
+        if !active.due.lock().remove(&(due_ms, session)) {
+            active.due_done.lock().insert((due_ms, session));
+        }
+    }
+
+    /// Sessions whose time to be looked at has come, at most [`ENDS_MAX_SESSIONS`].
+    fn due(&self, now: Timestamp) -> Result<Vec<(u64, SessionNo)>, Error> {
+        let layers = &self.staging.layers;
+        let end = (u64::try_from(now.millis()).unwrap_or(0) + 1, SessionNo(0));
+        let mut due: Vec<(u64, SessionNo)> =
+            layers.active.due.lock().range(..end).take(ENDS_MAX_SESSIONS).copied().collect();
+        let done = layers.active.due_done.lock();
+        if let Some(frozen) = &layers.frozen {
+            let room = ENDS_MAX_SESSIONS.saturating_sub(due.len());
+            due.extend(frozen.due.lock().range(..end).filter(|entry| !done.contains(entry)).take(room));
+        }
+        let frozen_done = layers.frozen.as_ref().map(|frozen| frozen.due_done.lock());
+        for row in layers.base.reader().range(TableId::Due, &[], Some(&end.0.to_be_bytes()), Order::Ascending)? {
+            if due.len() >= ENDS_MAX_SESSIONS {
+                break;
+            }
+            let (key, _) = row?;
+            let entry = (number_at(&key, 0), SessionNo(number_at(&key, 8)));
+            if !done.contains(&entry) && frozen_done.as_ref().is_none_or(|done| !done.contains(&entry)) {
+                due.push(entry);
+            }
+        }
+        Ok(due)
+    }
+
+    fn fail(&self, error: &Error) {
+        let mut failure = self.shared.failure.lock();
+        failure.get_or_insert_with(|| error.to_string().into());
+    }
+
+    /// Takes what still waits, writes the last checkpoint, and tells whoever closes.
+    fn finish(mut self, result: Result<Option<Sender<Result<(), Error>>>, Error>) {
+        let done = match result {
+            Ok(done) => done,
+            Err(error) => {
+                self.refuse_all(&error);
+                return;
+            }
+        };
+        let outcome = self.drain().and_then(|()| self.last_checkpoint());
+        self.shared.failure.lock().get_or_insert_with(|| "it was closed".into());
+        let closed = Error::Closed { reason: "it was closed".into() };
+        self.refuse_all(outcome.as_ref().err().unwrap_or(&closed));
+        // The checkpoint thread holds the directory's lock until the jobs end: the log goes first.
+        let Self { log, jobs, .. } = self;
+        let outcome = outcome.and_then(|()| log.close().map(|_: LogPosition| ()));
+        drop(jobs);
+        if let Some(done) = done {
+            let _ = done.send(outcome);
+        }
+    }
+
+    /// What was in the mailbox before the engine was closed is still stored.
+    fn drain(&mut self) -> Result<(), Error> {
+        while let Ok(message) = self.mailbox.try_recv() {
+            match message {
+                Message::Track(job) => match self.group(job)? {
+                    Next::Control(control) => self.control(control)?,
+                    Next::Nothing | Next::Stop => {}
+                },
+                control => self.control(control)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn last_checkpoint(&mut self) -> Result<(), Error> {
+        self.pace.set_urgency(Pace::URGENCY_MAX);
+        while self.staging.layers.frozen.is_some() {
+            let base = self.bases.recv().map_err(|_| gone())?;
+            self.take_base(base)?;
+        }
+        if self.staging.counters.seq > self.staging.layers.base.counters.seq {
+            self.freeze()?;
+            self.pace.set_urgency(Pace::URGENCY_MAX);
+            while self.staging.layers.frozen.is_some() {
+                let base = self.bases.recv().map_err(|_| gone())?;
+                self.take_base(base)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_all(&mut self, error: &Error) {
+        for done in self.progress.waiting.drain(..).chain(self.progress.waiting_next.drain(..)) {
+            let _ = done.send(Err(error.clone()));
+        }
+        while let Ok(message) = self.mailbox.try_recv() {
+            let closed = Error::Closed { reason: error.to_string().into() };
+            match message {
+                Message::Track(job) => (job.done)(Err(TrackError::Failed(closed))),
+                Message::Abandon => {}
+                Message::Tick(done) => drop(done.send(Err(closed))),
+                Message::Checkpoint(done) | Message::Close(done) => drop(done.send(Err(closed))),
+            }
+        }
+    }
+}
+
+/// An empty active generation over the frozen one and the base.
+#[must_use]
+pub fn layers_over(base: Base) -> Layers {
+    Layers { active: Arc::new(Generation::new()), frozen: None, base: Arc::new(base) }
+}
+
+fn gone() -> Error {
+    Error::Closed { reason: "the checkpoint thread is gone".into() }
+}
+
+fn unnumbered() -> Error {
+    Error::Closed { reason: "a decision has effects and takes no sequence number".into() }
+}
+
+fn too_large() -> Error {
+    Error::Closed { reason: "a record does not fit into a group".into() }
+}

@@ -1,0 +1,74 @@
+//! The engine from outside: what a program that embeds it sees.
+
+use spoor::model::PageRequest;
+use spoor::settings::{ProfileIds, SourceSettings};
+use spoor::{Engine, Event, Settings, TrackRequest};
+
+fn event(id: &str, event_type: &str) -> Event {
+    Event { id: Some(id.to_owned()), event_type: event_type.to_owned(), ..Event::default() }
+}
+
+fn request(session: &str, events: Vec<Event>) -> TrackRequest {
+    TrackRequest { session: Some(session.to_owned()), events, ..TrackRequest::default() }
+}
+
+#[test]
+fn a_first_visit_a_repeat_a_lost_id_and_every_kind_of_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(dir.path(), Settings::default()).unwrap();
+    let first = engine.track(request("s-1", vec![event("m-1", "page-view")])).unwrap();
+    let profile = first.profile.unwrap();
+    assert!(profile.created && first.session.unwrap().created);
+    let again = engine.track(request("s-1", vec![event("m-1", "page-view")])).unwrap();
+    assert_eq!(again.events[0].status.as_str(), "duplicate");
+    assert_eq!(again.profile.unwrap().id, profile.id);
+    let lost = engine.track(request("s-1", vec![event("m-2", "page-view")])).unwrap();
+    assert_eq!(lost.profile.unwrap().reason.as_str(), "recovered");
+    let before = engine.check().unwrap();
+    assert_eq!(before.faults, Vec::<String>::new());
+    engine.abandon();
+
+    let engine = Engine::open(dir.path(), Settings::default()).unwrap();
+    assert_eq!(engine.check().unwrap().store_digest, before.store_digest, "after a kill");
+    engine.close().unwrap();
+    let engine = Engine::open(dir.path(), Settings::default()).unwrap();
+    assert_eq!(engine.check().unwrap().store_digest, before.store_digest, "after a clean stop");
+    let snapshot = engine.snapshot().unwrap();
+    let read = snapshot.profile(&profile.id).unwrap();
+    assert_eq!((read.counters.events, read.counters.sessions, read.counters.page_views), (2, 1, 2));
+    let events = snapshot.profile_events(&profile.id, &PageRequest::default()).unwrap();
+    let ids: Vec<_> = events.items.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(ids, ["m-2", "m-1"], "newest first");
+    drop(snapshot);
+    engine.close().unwrap();
+
+    std::fs::remove_file(dir.path().join("index.redb")).unwrap();
+    let engine = Engine::open(dir.path(), Settings::default()).unwrap();
+    let after = engine.check().unwrap();
+    assert_eq!((after.store_digest, after.faults), (before.store_digest, vec![]), "without an index");
+    engine.close().unwrap();
+}
+
+#[test]
+fn a_trusted_source_brings_its_ids_and_a_late_first_request_is_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    let shop = SourceSettings { profile_ids: ProfileIds::Client, ..SourceSettings::default() };
+    settings.sources.insert("shop".to_owned(), shop);
+    let engine = Engine::open(dir.path(), settings).unwrap();
+    let shop = |profile: Option<&str>, id: &str| TrackRequest {
+        source: Some("shop".to_owned()),
+        profile: profile.map(str::to_owned),
+        ..request("s-1", vec![event(id, "page-view")])
+    };
+    let early = engine.track(shop(None, "m-1")).unwrap().profile.unwrap();
+    let named = engine.track(shop(Some("ada"), "m-2")).unwrap().profile.unwrap();
+    assert_eq!((named.id.as_str(), &named.primary_id), ("ada", &early.id));
+    let status = engine.status();
+    assert_eq!((status.fragments, status.profiles, status.sessions), (2, 1, 1));
+    let profile = engine.snapshot().unwrap().profile("ada").unwrap();
+    assert_eq!(profile.counters.sessions, 1, "a session counts once");
+    assert_eq!(profile.ids, [early.id, "ada".to_owned()]);
+    assert_eq!(engine.check().unwrap().faults, Vec::<String>::new());
+    engine.close().unwrap();
+}

@@ -1,0 +1,178 @@
+//! Questions to the model.
+
+use super::{Device, DeviceKey, EventRow, Model, Place, SessionRow};
+use spoor::Rejection;
+use spoor::ids::EventSeq;
+use spoor::limits::PAGE_DEFAULT_ITEMS;
+use spoor::model::{Page, PageRequest, Profile, ProfileCounters, ReadError, Session, StoredEvent};
+
+impl Model {
+    /// The profile that an id finds.
+    ///
+    /// # Errors
+    /// Not found, or ambiguous.
+    pub fn profile(&self, id: &str) -> Result<Profile, ReadError> {
+        let asked = self.device_by_id(id)?;
+        let person = self.person(asked);
+        let events = self.events_of(&person);
+        let ids: Vec<String> = person.iter().map(|&device| self.devices[device].id.clone()).collect();
+        let implicit = events.iter().filter(|event| event.place == Place::Implicit).count() as u64;
+        Ok(Profile {
+            id: self.devices[asked].id.clone(),
+            primary_id: ids[0].clone(),
+            ids,
+            traits: self.traits_of(&person),
+            consents: self.consents_of(&person),
+            counters: ProfileCounters {
+                events: events.len() as u64,
+                sessions: self.rows_of(&person).len() as u64 + implicit,
+                implicit_sessions: implicit,
+                page_views: events.iter().filter(|event| self.is_page_view(event)).count() as u64,
+            },
+            created_at: self.devices[person[0]].created_at,
+            first_seen: events.iter().map(|event| event.time).min(),
+            last_seen: events.iter().map(|event| event.time).max(),
+        })
+    }
+
+    /// A page of the profile's events, newest first.
+    ///
+    /// # Errors
+    /// As [`Model::profile`].
+    pub fn profile_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
+        let person = self.person(self.device_by_id(id)?);
+        self.page_of_events(self.events_of(&person), page)
+    }
+
+    /// A page of the profile's sessions, newest first by last event.
+    ///
+    /// # Errors
+    /// As [`Model::profile`].
+    pub fn profile_sessions(&self, id: &str, page: &PageRequest) -> Result<Page<Session>, ReadError> {
+        let person = self.person(self.device_by_id(id)?);
+        let mut rows = self.rows_of(&person);
+        rows.sort_by_key(|&row| self.events_of_session(row).last().map(|event| event.order()));
+        rows.reverse();
+        cut(rows.into_iter().map(|row| self.session_of_row(row)).collect(), page)
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// As [`Model::profile`].
+    pub fn session(&self, id: &str) -> Result<Session, ReadError> {
+        Ok(self.session_of_row(self.row_by_id(id)?))
+    }
+
+    /// A page of the session's events, newest first.
+    ///
+    /// # Errors
+    /// As [`Model::profile`].
+    pub fn session_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
+        self.page_of_events(self.events_of_session(self.row_by_id(id)?), page)
+    }
+
+    /// How many events are stored.
+    #[must_use]
+    pub fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// The rows that have an event of one of these devices.
+    fn rows_of(&self, person: &[usize]) -> Vec<usize> {
+        let place = |event: &EventRow| match event.place {
+            Place::Session(row) => Some(row),
+            Place::Implicit => None,
+        };
+        let mut rows: Vec<usize> = self.events_of(person).into_iter().filter_map(place).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        rows
+    }
+
+    fn device_by_id(&self, id: &str) -> Result<usize, ReadError> {
+        if let Some(device) = self.devices.iter().position(|device| device.drawn_id(id)) {
+            return Ok(device);
+        }
+        let client = |device: &Device| match &device.key {
+            DeviceKey::Client { space, id } => Some((space.clone(), id.clone())),
+            DeviceKey::Drawn | DeviceKey::Stands { .. } => None,
+        };
+        only(id, self.devices.iter().map(client))
+    }
+
+    fn row_by_id(&self, id: &str) -> Result<usize, ReadError> {
+        let key = |row: &SessionRow| Some((row.space.clone(), row.id.clone()));
+        only(id, self.sessions.iter().map(key)).map(|row| self.resolve(row))
+    }
+
+    fn page_of_events(
+        &self,
+        mut events: Vec<&EventRow>,
+        page: &PageRequest,
+    ) -> Result<Page<StoredEvent>, ReadError> {
+        events.retain(|event| {
+            page.event_type.as_ref().is_none_or(|wanted| event.sent.event_type == *wanted)
+                && page.from.is_none_or(|from| event.time >= from)
+                && page.to.is_none_or(|to| event.time < to)
+        });
+        events.sort_by_key(|event| event.order());
+        events.reverse();
+        cut(events.into_iter().map(|event| self.stored(event)).collect(), page)
+    }
+
+    fn stored(&self, event: &EventRow) -> StoredEvent {
+        StoredEvent {
+            seq: EventSeq(event.sequence),
+            id: event.id.clone(),
+            event_type: event.sent.event_type.clone(),
+            time: event.time,
+            received_at: event.received,
+            source: event.source.clone(),
+            session: match event.place {
+                Place::Session(row) => self.sessions[row].id.clone(),
+                Place::Implicit => format!("implicit:{}", event.sequence),
+            },
+            profile: event.device.map(|device| self.devices[device].id.clone()),
+            properties: event.sent.properties.clone(),
+            context: event.request_context.clone(),
+            event_context: event.sent.context.clone(),
+            identifiers: event.sent.identifiers.clone(),
+        }
+    }
+}
+
+/// The one thing that an id names, bare or as `space:id`.
+fn only(id: &str, keys: impl Iterator<Item = Option<(String, String)>>) -> Result<usize, ReadError> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for (index, key) in keys.enumerate() {
+        let Some((space, own)) = key else { continue };
+        let full = format!("{space}:{own}");
+        if full == id {
+            return Ok(index);
+        }
+        if own == id {
+            found.push((index, full));
+        }
+    }
+    match found.as_slice() {
+        [] => Err(ReadError::NotFound),
+        [(index, _)] => Ok(*index),
+        _ => Err(ReadError::AmbiguousId { candidates: found.into_iter().map(|(_, full)| full).collect() }),
+    }
+}
+
+/// The items that a page asks for; the model's cursor is how many came before.
+fn cut<T>(items: Vec<T>, page: &PageRequest) -> Result<Page<T>, ReadError> {
+    let limit = if page.limit == 0 { PAGE_DEFAULT_ITEMS } else { page.limit };
+    let skip = match page.cursor.as_deref().map(str::parse::<usize>) {
+        None => 0,
+        Some(Ok(skip)) => skip,
+        Some(Err(_)) => {
+            return Err(ReadError::Rejected(Rejection::new("cursor_invalid", "cursor", "no cursor")));
+        }
+    };
+    let more = items.len() > skip + limit;
+    let items = items.into_iter().skip(skip).take(limit).collect();
+    Ok(Page { items, cursor: more.then(|| (skip + limit).to_string()) })
+}

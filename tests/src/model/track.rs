@@ -1,0 +1,252 @@
+//! Storing a request's events and answering.
+
+use super::accept::accept;
+use super::choose::{Chosen, ChosenSession, Made, Sent};
+use super::{DeviceKey, EventRow, Model, Place, Scope};
+use spoor::limits::{CLOCK_TOLERANCE_MS, FUTURE_TOLERANCE_MS};
+use spoor::{
+    Event, EventReply, EventSeq, EventStatus, Origin, ProfileReply, Reason, Rejection, Reply, SessionReply,
+    Timestamp, TrackRequest,
+};
+
+/// Where one event of a request ended up.
+struct Outcome {
+    row: usize,
+    reply: EventReply,
+}
+
+impl Model {
+    /// Stores a request that was received at `received`, or says why not.
+    ///
+    /// # Errors
+    /// The rejection; nothing was changed then.
+    pub fn track(&mut self, request: &TrackRequest, received: Timestamp) -> Result<Reply, Rejection> {
+        let request = accept(&self.settings, request)?;
+        let mut made = Made { after: self.sequence, ..Made::default() };
+        let mut choices: Vec<(Option<DeviceKey>, Chosen)> = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        let offset_us = clock_offset_us(&request, received);
+        let mut stored = false;
+        for (position, event) in request.events.iter().enumerate() {
+            let key = self.backend_key(&request, event);
+            let scope = self.scope(&request, key.as_ref());
+            if let Some(row) = self.first_of(&scope, event) {
+                outcomes.push(Outcome { row, reply: self.duplicate(row) });
+                continue;
+            }
+            stored = true;
+            self.sequence += 1;
+            let stamp = self.stamp(received);
+            // A request is decided once; what a backend says of its users, once for each event.
+            let decided = choices.iter().find(|(of, _)| of.is_none() && key.is_none()).cloned();
+            let chosen = match decided {
+                Some((_, chosen)) => chosen,
+                None => self.choose(&request, key.as_ref(), stamp, &mut made),
+            };
+            choices.push((key.clone(), chosen.clone()));
+            let scope = self.scope(&request, key.as_ref());
+            let time = event_time(event, position, stamp, offset_us);
+            let outcome = self.store(&request, event, scope, &chosen, stamp, time, &mut made);
+            outcomes.push(outcome);
+        }
+        if stored && offset_us != 0 {
+            made.warnings.push("clock_corrected");
+        }
+        Ok(self.reply(&request, outcomes, &choices, &made))
+    }
+
+    fn scope(&self, request: &TrackRequest, key: Option<&DeviceKey>) -> Scope {
+        let source = request.source.clone().unwrap_or_default();
+        if let Some(id) = &request.session {
+            return Scope::Session { space: self.space(&source), id: id.clone() };
+        }
+        // The profile id comes first, whether it is known or not; then the user of the backend.
+        let by_id = self.sent(request, None);
+        match (by_id, &request.profile, key) {
+            (Sent::Known(device), ..) => Scope::Device(device),
+            (Sent::New(key), ..) => Scope::Key(key),
+            (Sent::Unknown, Some(profile), _) => Scope::Text { source, profile: profile.clone() },
+            (_, _, Some(key)) => match self.sent(request, Some(key)) {
+                Sent::Known(device) => Scope::Device(device),
+                _ => Scope::Key(key.clone()),
+            },
+            _ => Scope::Source(source),
+        }
+    }
+
+    /// The stored event that this one repeats.
+    fn first_of(&self, scope: &Scope, event: &Event) -> Option<usize> {
+        let id = event.id.as_ref()?;
+        self.events.iter().position(|known| {
+            known.scope == *scope && known.id == *id && known.sent.event_type == event.event_type
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that an event row is made of")]
+    fn store(
+        &mut self,
+        request: &TrackRequest,
+        event: &Event,
+        scope: Scope,
+        chosen: &Chosen,
+        stamp: Timestamp,
+        time: (Timestamp, bool),
+        made: &mut Made,
+    ) -> Outcome {
+        let source = request.source.clone().unwrap_or_default();
+        let (time, clamped) = time;
+        let mut warnings = Vec::new();
+        if clamped {
+            warnings.push("time_clamped");
+        }
+        let reused = |known: &EventRow| {
+            event.id.is_some() && known.scope == scope && Some(&known.id) == event.id.as_ref()
+        };
+        if self.events.iter().any(reused) {
+            warnings.push("event_id_reused");
+        }
+        let place = match (chosen.session, chosen.device) {
+            (ChosenSession::Row(row), _) => Place::Session(row),
+            (ChosenSession::ByInactivity, Some(device)) => {
+                let (row, new) = self.place_by_inactivity(&source, device, time, stamp);
+                if new {
+                    made.sessions.push(row);
+                }
+                Place::Session(row)
+            }
+            _ => Place::Implicit,
+        };
+        let mut refused = Vec::new();
+        let operations = self.take_traits(chosen.device, event, &mut refused);
+        let consents = self.take_consents(chosen.device, event, &mut refused);
+        let id = event.id.clone().unwrap_or_else(|| self.draw("event"));
+        let reply = EventReply {
+            id: id.clone(),
+            seq: EventSeq(self.sequence),
+            status: EventStatus::Stored,
+            session: None,
+            profile: None,
+            refused,
+            warnings,
+        };
+        self.events.push(EventRow {
+            sequence: self.sequence,
+            scope,
+            place,
+            device: chosen.device,
+            time,
+            received: stamp,
+            source,
+            user_agent: request.user_agent.clone(),
+            request_context: request.context.clone(),
+            sent: event.clone(),
+            id,
+            operations,
+            consents,
+        });
+        if let Place::Session(row) = place {
+            self.note_event(row, &event.event_type, time, stamp);
+        }
+        Outcome { row: self.events.len() - 1, reply }
+    }
+
+    fn duplicate(&self, row: usize) -> EventReply {
+        EventReply {
+            id: self.events[row].id.clone(),
+            seq: EventSeq(self.events[row].sequence),
+            status: EventStatus::Duplicate,
+            session: None,
+            profile: None,
+            refused: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn reply(
+        &self,
+        request: &TrackRequest,
+        outcomes: Vec<Outcome>,
+        choices: &[(Option<DeviceKey>, Chosen)],
+        made: &Made,
+    ) -> Reply {
+        let sessions: Vec<SessionReply> =
+            outcomes.iter().map(|outcome| self.session_reply(outcome.row, made)).collect();
+        let profiles: Vec<Option<usize>> =
+            outcomes.iter().map(|outcome| self.events[outcome.row].device).collect();
+        let own_session = sessions.iter().any(|session| session.id != sessions[0].id);
+        let own_profile = profiles.iter().any(|profile| *profile != profiles[0]);
+        let profile = outcomes.last().and_then(|outcome| {
+            let key = request.events.last().and_then(|event| self.backend_key(request, event));
+            self.profile_reply(request, key.as_ref(), self.events[outcome.row].device?, choices, made)
+        });
+        let session = sessions.last().cloned();
+        let events = outcomes
+            .into_iter()
+            .zip(sessions.into_iter().zip(profiles))
+            .map(|(outcome, (session, profile))| EventReply {
+                session: own_session.then_some(session),
+                profile: profile.filter(|_| own_profile).map(|device| self.devices[device].id.clone()),
+                ..outcome.reply
+            })
+            .collect();
+        Reply { profile, session, events, warnings: made.warnings.clone() }
+    }
+
+    fn session_reply(&self, event: usize, made: &Made) -> SessionReply {
+        match self.events[event].place {
+            Place::Session(row) => {
+                SessionReply { id: self.sessions[row].id.clone(), created: made.sessions.contains(&row) }
+            }
+            Place::Implicit => SessionReply {
+                id: format!("implicit:{}", self.events[event].sequence),
+                created: self.events[event].sequence > made.after,
+            },
+        }
+    }
+
+    fn profile_reply(
+        &self,
+        request: &TrackRequest,
+        key: Option<&DeviceKey>,
+        device: usize,
+        choices: &[(Option<DeviceKey>, Chosen)],
+        made: &Made,
+    ) -> Option<ProfileReply> {
+        let decided = choices.iter().rev().find(|(_, chosen)| chosen.device == Some(device));
+        let reason = match (decided, self.sent(request, key)) {
+            (Some((_, chosen)), _) => chosen.reason,
+            // A repeat of something stored earlier: how its profile would be found now.
+            (None, Sent::Known(sent)) if self.same_person(sent, device) => Reason::Sent,
+            (None, Sent::Known(_)) => Reason::SessionOwner,
+            (None, _) => Reason::Recovered,
+        };
+        let oldest = *self.person(device).first()?;
+        Some(ProfileReply {
+            id: self.devices[device].id.clone(),
+            primary_id: self.devices[oldest].id.clone(),
+            reason,
+            created: made.devices.contains(&device),
+        })
+    }
+}
+
+/// What is added to the sender's times, in microseconds; 0 unless its clock is wrong beyond the network's share.
+fn clock_offset_us(request: &TrackRequest, received: Timestamp) -> i64 {
+    match request.sent_at {
+        Some(sent_at) if request.origin == Origin::Live => {
+            let offset_us = received.0 - sent_at.0;
+            if offset_us.abs() > CLOCK_TOLERANCE_MS * 1_000 { offset_us } else { 0 }
+        }
+        _ => 0,
+    }
+}
+
+/// The time of an event, and whether it was moved back to its receipt.
+fn event_time(event: &Event, position: usize, stamp: Timestamp, offset_us: i64) -> (Timestamp, bool) {
+    let Some(Timestamp(mut time_us)) = event.time else { return (stamp, false) };
+    if time_us % 1_000 == 0 {
+        time_us += i64::try_from(position).expect("a request has at most a thousand events");
+    }
+    let time = Timestamp((time_us + offset_us).max(0));
+    if time.0 > stamp.0 + FUTURE_TOLERANCE_MS * 1_000 { (stamp, true) } else { (time, false) }
+}

@@ -1,0 +1,69 @@
+//! Names for what a target draws, so that two targets can be compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Labels in order of appearance, both ways.
+#[derive(Debug, Default)]
+pub struct Names {
+    labels: BTreeMap<(char, String), String>,
+    drawn: BTreeMap<String, String>,
+    counts: BTreeMap<char, usize>,
+    sent: BTreeSet<String>,
+}
+
+impl Names {
+    /// Notes a text that a request sent as an id: it is shown as it is.
+    pub fn note_sent(&mut self, text: &str) {
+        self.sent.insert(text.trim().to_owned());
+    }
+
+    /// How a profile id is shown.
+    pub fn profile(&mut self, id: &str) -> String {
+        self.label('P', id)
+    }
+
+    /// How a session id is shown.
+    pub fn session(&mut self, id: &str) -> String {
+        match id.strip_prefix("implicit:") {
+            Some(sequence) => format!("implicit:{}", self.label('#', sequence)),
+            None => self.label('S', id),
+        }
+    }
+
+    /// How an event id is shown.
+    pub fn event(&mut self, id: &str) -> String {
+        self.label('E', id)
+    }
+
+    /// How a sequence number is shown.
+    pub fn sequence(&mut self, sequence: u64) -> String {
+        self.label('#', &sequence.to_string())
+    }
+
+    /// The text that a label stands for; a text that is no label stands for itself.
+    #[must_use]
+    pub fn meant(&self, text: &str) -> String {
+        self.drawn.get(text).cloned().unwrap_or_else(|| text.to_owned())
+    }
+
+    /// The labels of one kind, such as `P`.
+    #[must_use]
+    pub fn all(&self, kind: char) -> Vec<String> {
+        (1..=self.counts.get(&kind).copied().unwrap_or(0)).map(|count| format!("{kind}{count}")).collect()
+    }
+
+    fn label(&mut self, kind: char, drawn: &str) -> String {
+        if kind != '#' && self.sent.contains(drawn) {
+            return drawn.to_owned();
+        }
+        if let Some(label) = self.labels.get(&(kind, drawn.to_owned())) {
+            return label.clone();
+        }
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        let label = format!("{kind}{count}");
+        self.labels.insert((kind, drawn.to_owned()), label.clone());
+        self.drawn.insert(label.clone(), drawn.to_owned());
+        label
+    }
+}

@@ -1,0 +1,143 @@
+//! Random histories: two targets must answer every step alike.
+//!
+//! `SPOOR_HISTORIES` says how many (12), `SPOOR_HISTORY_REQUESTS` how long each is (60), `SPOOR_HISTORY_SEED` where
+//! to begin (1).
+#![expect(clippy::panic, clippy::expect_used, reason = "a test: a panic is its report")]
+
+use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, StoredEvent};
+use spoor::{Rejection, Reply, Settings, Timestamp, TrackRequest};
+use spoor_tests::history::{difference, history, settings, shortened};
+use spoor_tests::scenario::Player;
+use spoor_tests::target::{Embedded, Maker, Naive, Need, Target};
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+fn compare(makers: [Maker; 2]) {
+    let begin = number("SPOOR_HISTORY_SEED", 1);
+    let requests = usize::try_from(number("SPOOR_HISTORY_REQUESTS", 60)).expect("a size");
+    for seed in begin..begin + number("SPOOR_HISTORIES", 12) {
+        let steps = history(seed, requests);
+        if difference(&steps, &settings(), makers).is_some() {
+            panic!("seed {seed}:\n{}", shortened(steps, &settings(), makers));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the engine's bodies"]
+fn the_engine_answers_like_the_model() {
+    compare([Embedded::make, Naive::make]);
+}
+
+/// A history that never meets a rule says nothing about it.
+#[test]
+fn histories_meet_every_rule() {
+    let mut seen = String::new();
+    for seed in 1..=30 {
+        let mut player = Player::new(Naive::make, &settings());
+        for step in history(seed, 100) {
+            seen += &player.step(&step);
+            seen.push('\n');
+        }
+    }
+    for word in [
+        " created",
+        " sent",
+        " sent new",
+        " recovered",
+        " session_owner",
+        "warning profile_unknown",
+        "warning profile_mismatch",
+        "warning session_shared",
+        "warning clock_corrected",
+        "  warning time_clamped",
+        "  warning event_id_reused",
+        "trait_kind",
+        "trait_number",
+        "profile_less",
+        " duplicate ",
+        " ended ",
+        " shared",
+        "profile none",
+        "value ",
+        "utm ",
+        "consent marketing refused",
+        "consent marketing granted",
+        "trait counter-0 ",
+        "trait collection-0 [",
+        "ids P",
+    ] {
+        assert!(seen.contains(word), "no history met {word:?}");
+    }
+    let joined = seen.lines().any(|line| line.contains(" ids ") && line.split(' ').count() > 6);
+    assert!(joined, "no history joined two devices");
+}
+
+/// A target with a fault: it loses the `unset`s of requests that come with a profile id.
+struct Forgetful(Box<dyn Target>);
+
+impl Forgetful {
+    fn make(settings: &Settings, now: Timestamp) -> Box<dyn Target> {
+        Box::new(Self(Naive::make(settings, now)))
+    }
+}
+
+impl Target for Forgetful {
+    fn name(&self) -> &'static str {
+        "forgetful"
+    }
+    fn lacks(&self, need: Need) -> bool {
+        self.0.lacks(need)
+    }
+    fn track(&mut self, request: &TrackRequest) -> Result<Reply, Rejection> {
+        let mut request = request.clone();
+        if request.profile.is_some() {
+            request.events.iter_mut().for_each(|event| event.traits.unset.clear());
+        }
+        self.0.track(&request)
+    }
+    fn send(&mut self, path: &str, body: &str) -> (u16, String) {
+        self.0.send(path, body)
+    }
+    fn set_clock(&mut self, now: Timestamp) {
+        self.0.set_clock(now);
+    }
+    fn reopen(&mut self) {
+        self.0.reopen();
+    }
+    fn crash(&mut self) {
+        self.0.crash();
+    }
+    fn check(&mut self) -> Option<CheckReport> {
+        self.0.check()
+    }
+    fn profile(&mut self, id: &str) -> Result<Profile, ReadError> {
+        self.0.profile(id)
+    }
+    fn profile_events(&mut self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
+        self.0.profile_events(id, page)
+    }
+    fn profile_sessions(&mut self, id: &str, page: &PageRequest) -> Result<Page<Session>, ReadError> {
+        self.0.profile_sessions(id, page)
+    }
+    fn session(&mut self, id: &str) -> Result<Session, ReadError> {
+        self.0.session(id)
+    }
+    fn session_events(&mut self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
+        self.0.session_events(id, page)
+    }
+}
+
+/// The comparison can fail, and then shows a short history.
+#[test]
+fn a_fault_is_found_and_shortened() {
+    let makers: [Maker; 2] = [Forgetful::make, Naive::make];
+    let steps = history(1, 60);
+    assert!(difference(&steps, &settings(), makers).is_some(), "a lost unset must show");
+    let shown = shortened(steps, &settings(), makers);
+    assert!(shown.matches("\ntrack").count() <= 4, "not short:\n{shown}");
+    assert!(shown.contains("unset=["), "not the cause:\n{shown}");
+}
