@@ -1,1 +1,27 @@
-//! The server.
+//! Spoor as a server: HTTP, settings and the command line over the engine.
+//!
+//! In the order in which bytes pass: [`settings`] say what holds, [`http`] takes connections and bodies,
+//! [`protocol`] makes plain data of them, [`store`] is what the engine is asked. [`command`] is what a person types.
+//! Nothing here decides what a request means: that is the engine's.
+//!
+//! A server in one's own process, on a port that is free:
+//!
+//! ```no_run
+//! let mut configuration = spoor_server::settings::Configuration::default();
+//! configuration.server.listen = ([127, 0, 0, 1], 0).into();
+//! let server = spoor_server::http::serve(&configuration)?;
+//! println!("http://{}", server.address());
+//! server.shutdown()?;
+//! # Ok::<(), spoor_server::http::ServeError>(())
+//! ```
+
+pub mod limits;
+pub mod settings;
+
+pub mod protocol;
+
+pub mod store;
+
+pub mod http;
+
+pub mod command;

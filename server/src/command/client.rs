@@ -1,0 +1,110 @@
+//! Talks to the server that has a directory open. Knows the routes that commands need, and retries nothing itself.
+
+use super::CommandError;
+use crate::http::address::Address;
+use crate::protocol::write::ErrorBody;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+/// Time to reach the server, in seconds: it is on this machine.
+const CONNECT_SECONDS: u64 = 5;
+/// Largest answer, in bytes: a page of the largest events.
+const ANSWER_MAX_BYTES: u64 = 1 << 30;
+
+/// A server on this machine.
+#[derive(Debug)]
+pub(super) struct Client {
+    agent: Agent,
+    base: String,
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// The server said no.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// What it said.
+        body: ErrorBody,
+    },
+    /// It could not be reached, or the connection broke: the call may have happened.
+    Unreachable(String),
+}
+
+impl From<CallError> for CommandError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused { body, .. } => {
+                Self::Failed(format!("the server says {}: {}", body.code, body.message))
+            }
+            CallError::Unreachable(reason) => Self::Failed(format!("the server cannot be reached: {reason}")),
+        }
+    }
+}
+
+impl Client {
+    /// Reaches the server at `address` and makes sure that it is the one that wrote it there.
+    pub(super) fn connect(address: &Address) -> Result<Self, CommandError> {
+        #[derive(Deserialize)]
+        struct Instance {
+            instance: String,
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
+            .build();
+        let client = Self { agent: config.into(), base: format!("http://{}", address.address) };
+        let found: Instance = client.json("/api/v1/status")?;
+        if found.instance != address.instance {
+            return Err(CommandError::Failed(format!(
+                "at {} is another server than the one that has the directory open",
+                address.address
+            )));
+        }
+        Ok(client)
+    }
+
+    /// `GET path`, as text.
+    pub(super) fn get(&self, path: &str) -> Result<Vec<u8>, CallError> {
+        answer(self.agent.get(format!("{}{path}", self.base)).call())
+    }
+
+    /// `GET path`, read as JSON.
+    pub(super) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        read(&self.get(path)?)
+    }
+
+    /// Posts an array of requests as history.
+    pub(super) fn import<T: DeserializeOwned>(&self, array: &[u8]) -> Result<T, CallError> {
+        let request = self.agent.post(format!("{}/api/v1/track?origin=import", self.base));
+        read(&answer(request.header("content-type", "application/json").send(array))?)
+    }
+}
+
+/// An id as a segment of a path.
+pub(super) fn segment(id: &str) -> String {
+    utf8_percent_encode(id, NON_ALPHANUMERIC).to_string()
+}
+
+fn answer(outcome: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, CallError> {
+    let unreachable = |error: ureq::Error| CallError::Unreachable(error.to_string());
+    let mut response = outcome.map_err(unreachable)?;
+    let status = response.status().as_u16();
+    let body =
+        response.body_mut().with_config().limit(ANSWER_MAX_BYTES).read_to_vec().map_err(unreachable)?;
+    if status == 200 {
+        return Ok(body);
+    }
+    Err(CallError::Refused { status, body: read(&body)? })
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, CallError> {
+    serde_json::from_slice(body)
+        .map_err(|error| CallError::Unreachable(format!("its answer is not understood: {error}")))
+}

@@ -1,0 +1,233 @@
+//! The command line: `spoor serve`, `import`, `export`, `profile`, `check`, `rebuild`.
+//!
+//! Each command has a file. What they share is here: arguments, how the store is reached, and how they end. A command
+//! works on the directory itself, or, while a server has it open, on that server over HTTP.
+
+pub mod import;
+pub mod lines;
+
+mod check;
+mod client;
+mod export;
+mod profile;
+mod progress;
+mod rebuild;
+mod serve;
+
+use crate::http::ServeError;
+use crate::http::address::Address;
+use crate::settings::{self, Effective, Flags, SettingsError};
+use crate::store::Store;
+use clap::{Args, Parser, Subcommand};
+use client::Client;
+use spoor::Engine;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Spoor, a tracking database: customer events, sessions and profiles in one durable step.
+#[derive(Debug, Parser)]
+#[command(name = "spoor", version)]
+pub struct CommandLine {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(flatten)]
+    serve: ServeArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Shared {
+    /// The data directory [default: ./spoor-data]
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// A TOML file of settings
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Print the settings that hold and whence, and do nothing else
+    #[arg(long, global = true)]
+    print_config: bool,
+}
+
+#[derive(Debug, Args, Default)]
+struct ServeArguments {
+    /// Where to listen [default: 127.0.0.1:8420]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve HTTP until SIGTERM or SIGINT; what is done when no command is named
+    Serve(ServeArguments),
+    /// Store tracking requests from JSON lines, plain or gzip; may be stopped and run again if events have ids
+    Import(import::Arguments),
+    /// Write all events as JSON lines, in the order of the log
+    Export(export::Arguments),
+    /// Print the profile that any of its ids finds
+    Profile(profile::Arguments),
+    /// Verify every invariant of the store and print its digests
+    Check,
+    /// Throw the index away and make it anew from the log
+    Rebuild,
+}
+
+/// Why a command came to nothing.
+#[derive(Debug)]
+pub enum CommandError {
+    /// The settings.
+    Settings(SettingsError),
+    /// The server.
+    Serve(ServeError),
+    /// The store, here or behind a server, or a file: one sentence for a person.
+    Failed(String),
+}
+
+impl CommandError {
+    fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |error| Self::Failed(format!("{}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(error) => error.fmt(f),
+            Self::Serve(error) => error.fmt(f),
+            Self::Failed(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<SettingsError> for CommandError {
+    fn from(error: SettingsError) -> Self {
+        Self::Settings(error)
+    }
+}
+
+impl From<ServeError> for CommandError {
+    fn from(error: ServeError) -> Self {
+        Self::Serve(error)
+    }
+}
+
+impl From<spoor::Error> for CommandError {
+    fn from(error: spoor::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Runs what the arguments of this process say. Ends with 0; with 1 if something failed, was rejected or is not
+/// sound; with 2 if the arguments or settings are wrong.
+#[must_use]
+pub fn run() -> ExitCode {
+    let line = CommandLine::parse();
+    match line.execute() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("spoor: {error}");
+            ExitCode::from(if matches!(error, CommandError::Settings(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+impl CommandLine {
+    fn execute(self) -> Result<ExitCode, CommandError> {
+        let Self { shared, serve, command } = self;
+        let command = command.unwrap_or(Command::Serve(ServeArguments::default()));
+        let listen = match &command {
+            Command::Serve(arguments) => arguments.listen.clone().or(serve.listen),
+            _ if serve.listen.is_some() => {
+                return Err(CommandError::Failed("--listen is for serve only".to_owned()));
+            }
+            _ => None,
+        };
+        let flags = Flags { config: shared.config, data: shared.data, listen };
+        let effective = settings::load(&flags)?;
+        if shared.print_config {
+            print!("{}", settings::print(&effective));
+            return Ok(ExitCode::SUCCESS);
+        }
+        command.execute(&effective)
+    }
+}
+
+impl Command {
+    fn execute(self, effective: &Effective) -> Result<ExitCode, CommandError> {
+        let configuration = &effective.configuration;
+        match self {
+            Self::Serve(_) => serve::run(configuration),
+            Self::Import(arguments) => import::run(configuration, &arguments),
+            Self::Export(arguments) => export::run(configuration, &arguments),
+            Self::Profile(arguments) => profile::run(configuration, &arguments),
+            Self::Check => check::run(configuration),
+            Self::Rebuild => rebuild::run(configuration),
+        }
+    }
+}
+
+/// Where the store is.
+enum Place {
+    /// In this process, which closes it in the end.
+    Here(Opened),
+    /// Behind a server.
+    Server(Client),
+}
+
+/// A store that this process opened; closed when it is dropped, if not before.
+struct Opened(Option<Arc<dyn Store>>);
+
+impl Opened {
+    fn store(&self) -> Result<&Arc<dyn Store>, CommandError> {
+        self.0.as_ref().ok_or_else(|| CommandError::Failed("the store is closed".to_owned()))
+    }
+
+    fn close(mut self) -> Result<(), CommandError> {
+        match self.0.take() {
+            Some(store) => Ok(store.close()?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(store) = self.0.take()
+            && let Err(error) = store.close()
+        {
+            eprintln!("spoor: the store was not closed cleanly: {error}");
+        }
+    }
+}
+
+/// Opens the directory, or finds the server that has it open. Only an import may make a new store.
+fn reach(configuration: &settings::Configuration, create: bool) -> Result<Place, CommandError> {
+    let dir = &configuration.data_dir;
+    if !create && !dir.is_dir() {
+        return Err(CommandError::Failed(format!("there is no store in {}", dir.display())));
+    }
+    match Engine::open(dir, configuration.engine.clone()) {
+        Ok(engine) => Ok(Place::Here(Opened(Some(Arc::new(engine))))),
+        Err(spoor::Error::Locked { .. }) => match Address::read(dir) {
+            Some(address) => Ok(Place::Server(Client::connect(&address)?)),
+            None => Err(CommandError::Failed(format!(
+                "{} is open in another process that is no server; wait until it is done",
+                dir.display()
+            ))),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns once SIGTERM or SIGINT arrives.
+pub(crate) async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        outcome = tokio::signal::ctrl_c() => outcome,
+    }
+}

@@ -1,0 +1,237 @@
+//! Bodies: from a connection into memory, within time and size, and out of their compression.
+//!
+//! Knows nothing of what a body says. All bodies together are bounded by a [`Budget`]: whoever would exceed it is
+//! told *overloaded*, instead of the process being killed for its memory.
+
+use super::errors::Problem;
+use crate::limits::ZSTD_WINDOW_MAX_BYTES;
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::body::{Body, Bytes};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How a body is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950, or RFC 1951 alone, since clients send both under this name.
+    Deflate,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Encoding {
+    /// What `Content-Encoding` says. A client may name several that do nothing, and one that does.
+    ///
+    /// # Errors
+    /// `encoding_unsupported`.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut found = Self::Identity;
+        for value in headers.get_all(CONTENT_ENCODING) {
+            for name in value.to_str().unwrap_or("?").split(',') {
+                let encoding = match name.trim().to_ascii_lowercase().as_str() {
+                    "" | "identity" => continue,
+                    "gzip" | "x-gzip" => Self::Gzip,
+                    "deflate" => Self::Deflate,
+                    "br" => Self::Brotli,
+                    "zstd" => Self::Zstd,
+                    _ => return Err(unsupported()),
+                };
+                if found != Self::Identity {
+                    return Err(unsupported());
+                }
+                found = encoding;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn unsupported() -> Problem {
+    Problem::new("encoding_unsupported", "Content-Encoding may be one of gzip, deflate, br, zstd, identity")
+}
+
+/// Refuses a body that says to be something else than JSON. `text/plain` is what `sendBeacon` can send unasked.
+///
+/// # Errors
+/// `media_type_unsupported`.
+pub fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.to_str().unwrap_or("?").split(';').next().unwrap_or_default().trim();
+    if ["", "application/json", "text/plain"].iter().any(|accepted| essence.eq_ignore_ascii_case(accepted)) {
+        return Ok(());
+    }
+    Err(Problem::new("media_type_unsupported", "Content-Type must be application/json or text/plain"))
+}
+
+/// The memory that all bodies share.
+#[derive(Debug, Clone)]
+pub struct Budget(Arc<Semaphore>);
+
+/// Bodies are counted in pieces of this, in bytes.
+const PIECE_BYTES: usize = 1 << 10;
+
+impl Budget {
+    /// A budget of so many bytes.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new((bytes / PIECE_BYTES).min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// A share of nothing, to be grown.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        Share { budget: self.clone(), pieces: 0, permit: None }
+    }
+}
+
+/// What one request has of the budget; given back when it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    budget: Budget,
+    pieces: usize,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    /// Takes `bytes` more.
+    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
+        let permit = self.budget.0.clone().try_acquire_many_owned(pieces).map_err(|_| {
+            Problem::new("overloaded", "too many large bodies at once; nothing was written, try again")
+        })?;
+        match &mut self.permit {
+            Some(all) => all.merge(permit),
+            None => self.permit = Some(permit),
+        }
+        self.pieces += pieces as usize;
+        Ok(())
+    }
+
+    /// Makes the share hold at least `bytes`.
+    fn reach(&mut self, bytes: usize) -> Result<(), Problem> {
+        let held = self.pieces * PIECE_BYTES;
+        if bytes > held { self.grow(bytes - held) } else { Ok(()) }
+    }
+}
+
+/// Reads a body of at most `most` bytes within `timeout`.
+///
+/// # Errors
+/// `body_too_large`, `body_timeout`, `body_incomplete`, `overloaded`.
+pub async fn read<B>(body: B, most: usize, timeout: Duration, share: &mut Share) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large(most));
+    }
+    tokio::time::timeout(timeout, collect(body, most, share)).await.unwrap_or_else(|_| {
+        Err(Problem::new(
+            "body_timeout",
+            format!("the body did not arrive within {} ms", timeout.as_millis()),
+        ))
+    })
+}
+
+async fn collect<B>(mut body: B, most: usize, share: &mut Share) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut first = Bytes::new();
+    let mut rest: Vec<u8> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Problem::new("body_incomplete", "the body ended before its time"));
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        let length = first.len() + rest.len() + data.len();
+        if length > most {
+            return Err(too_large(most));
+        }
+        share.reach(length)?;
+        // Nearly every body comes in one piece, which then is not copied.
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    rest.splice(0..0, first);
+    Ok(rest.into())
+}
+
+fn too_large(most: usize) -> Problem {
+    Problem::new("body_too_large", format!("the body is larger than {most} bytes"))
+}
+
+/// Takes a body out of its compression, up to `most` bytes.
+///
+/// A body that begins like gzip is taken for gzip even if nothing says so: no JSON begins like that, and there are
+/// clients that cannot set the header.
+///
+/// # Errors
+/// `encoding_invalid`, `body_too_large`, `overloaded`.
+pub fn decompress(body: Bytes, encoding: Encoding, most: usize, share: &mut Share) -> Result<Bytes, Problem> {
+    let bytes = &*body;
+    match encoding {
+        Encoding::Identity if !bytes.starts_with(&[0x1f, 0x8b]) => {
+            if bytes.len() > most {
+                Err(too_large(most))
+            } else {
+                Ok(body)
+            }
+        }
+        Encoding::Identity | Encoding::Gzip => inflate(flate2::read::MultiGzDecoder::new(bytes), most, share),
+        Encoding::Deflate if is_zlib(bytes) => inflate(flate2::read::ZlibDecoder::new(bytes), most, share),
+        Encoding::Deflate => inflate(flate2::read::DeflateDecoder::new(bytes), most, share),
+        Encoding::Brotli => inflate(brotli_decompressor::Decompressor::new(bytes, 4_096), most, share),
+        Encoding::Zstd => {
+            let decoder =
+                ruzstd::decoding::StreamingDecoder::new_with_max_window_size(bytes, ZSTD_WINDOW_MAX_BYTES)
+                    .map_err(|_| invalid())?;
+            inflate(decoder, most, share)
+        }
+    }
+}
+
+/// RFC 1950, 2.2: method 8, and the first two bytes as a number divide by 31.
+fn is_zlib(bytes: &[u8]) -> bool {
+    match bytes {
+        [first, second, ..] => first & 0x0f == 8 && u16::from_be_bytes([*first, *second]).is_multiple_of(31),
+        _ => false,
+    }
+}
+
+/// Grown by as much at a time, in bytes.
+const STEP_BYTES: usize = 64 << 10;
+
+fn inflate(mut decoder: impl Read, most: usize, share: &mut Share) -> Result<Bytes, Problem> {
+    let mut out = Vec::new();
+    loop {
+        share.grow(STEP_BYTES)?;
+        let read = (&mut decoder).take(STEP_BYTES as u64).read_to_end(&mut out).map_err(|_| invalid())?;
+        if out.len() > most {
+            return Err(too_large(most));
+        }
+        if read == 0 {
+            return Ok(out.into());
+        }
+    }
+}
+
+fn invalid() -> Problem {
+    Problem::new("encoding_invalid", "the body is not what its Content-Encoding says, or is cut off")
+}

@@ -1,0 +1,195 @@
+//! The HTTP server: from a configuration to a running listener and back.
+//!
+//! Called by `spoor serve` and by tests, which bring a clock and take port 0.
+
+pub mod address;
+pub mod body;
+pub mod errors;
+pub mod routes;
+
+mod listener;
+mod service;
+mod watch;
+
+use crate::settings::Configuration;
+use crate::store::Store;
+use address::{Address, Published};
+use service::Service;
+use spoor::{Engine, Environment};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+/// Why a server did not start, or did not stop as it should.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The store.
+    Store(spoor::Error),
+    /// The address cannot be listened on.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Anything else that the system refused.
+    System(std::io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::System(source) => source.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<spoor::Error> for ServeError {
+    fn from(error: spoor::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A server that runs, on threads of its own. Stops when it is dropped, as by [`Server::shutdown`].
+pub struct Server {
+    address: SocketAddr,
+    store: Arc<dyn Store>,
+    stop: tokio::sync::watch::Sender<bool>,
+    /// `None` once it has been stopped.
+    running: Option<Running>,
+}
+
+struct Running {
+    runtime: Runtime,
+    listener: JoinHandle<()>,
+    published: Option<Published>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Opens the store of `configuration` and serves it. The server listens, and `server.json` says where, when this
+/// returns.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn serve(configuration: &Configuration) -> Result<Server, ServeError> {
+    serve_with(configuration, Environment::default())
+}
+
+/// [`serve`] with files, time and randomness of the caller's.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn serve_with(configuration: &Configuration, environment: Environment) -> Result<Server, ServeError> {
+    let engine = Engine::open_with(&configuration.data_dir, configuration.engine.clone(), environment)?;
+    let instance = instance();
+    let mut server = serve_store(configuration, Arc::new(engine), instance.clone())?;
+    let address = Address { address: server.address, instance, pid: std::process::id() };
+    match address.publish(&configuration.data_dir) {
+        Ok(published) => {
+            if let Some(running) = &mut server.running {
+                running.published = Some(published);
+            }
+        }
+        // A data directory of a test's own disk is no directory of the system's. Only the command line needs the file.
+        Err(error) => {
+            tracing::warn!(%error, "server.json cannot be written: commands will not find this server");
+        }
+    }
+    Ok(server)
+}
+
+/// Serves a store that is open; closes it in the end. No `server.json` is written.
+///
+/// # Errors
+/// [`ServeError::Listen`], [`ServeError::System`].
+pub fn serve_store(
+    configuration: &Configuration,
+    store: Arc<dyn Store>,
+    instance: String,
+) -> Result<Server, ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("spoor-http")
+        .enable_all()
+        .build()
+        .map_err(ServeError::System)?;
+    let wanted = configuration.server.listen;
+    let listen = |source| ServeError::Listen { address: wanted, source };
+    let listener = runtime.block_on(TcpListener::bind(wanted)).map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let service = Arc::new(Service::new(Arc::clone(&store), configuration, instance));
+    let settings = configuration.server.clone();
+    let listener = runtime.spawn(async move { listener::run(listener, service, &settings, stopped).await });
+    Ok(Server { address, store, stop, running: Some(Running { runtime, listener, published: None }) })
+}
+
+/// Different for each run: the process, and when it started.
+fn instance() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", std::process::id(), since.as_micros())
+}
+
+impl Server {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The store that it serves.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// [`ServeError::System`] if the signals cannot be awaited.
+    pub fn wait_for_signal(&self) -> Result<(), ServeError> {
+        let Some(running) = &self.running else { return Ok(()) };
+        running.runtime.block_on(crate::command::stop_signal()).map_err(ServeError::System)
+    }
+
+    /// Stops: no connection is accepted any more, what was accepted is answered, the store is closed, `server.json`
+    /// goes.
+    ///
+    /// # Errors
+    /// [`ServeError::Store`] if the store could not be closed cleanly; nothing acknowledged is lost then.
+    pub fn shutdown(mut self) -> Result<(), ServeError> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), ServeError> {
+        let Some(Running { runtime, listener, published }) = self.running.take() else { return Ok(()) };
+        self.stop.send_replace(true);
+        // It fails only if it panicked, which the log says.
+        let _ = runtime.block_on(listener);
+        let closed = self.store.close();
+        drop(published);
+        // Reads that still wait for the disk are not waited for.
+        runtime.shutdown_background();
+        Ok(closed?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::error!(%error, "the store was not closed cleanly");
+        }
+    }
+}

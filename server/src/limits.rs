@@ -1,0 +1,61 @@
+//! Every bound of the server, in one place, unit last. The engine's own are in [`spoor::limits`].
+//!
+//! Those that an operator may want otherwise are defaults of `[server]` settings; the rest hold for all.
+//! What a client can meet is listed in docs/protocol.md.
+
+/// Largest body as sent, in bytes (`server.body`).
+pub const BODY_MAX_BYTES: usize = 8 << 20;
+/// Largest body once decompressed, in bytes (`server.body_decompressed`).
+pub const BODY_DECOMPRESSED_MAX_BYTES: usize = 32 << 20;
+/// All bodies in memory at once, as sent and decompressed, in bytes (`server.bodies`); beyond, `overloaded`.
+pub const BODIES_MAX_BYTES: usize = 256 << 20;
+/// Largest request line and headers, in bytes (`server.headers`).
+pub const HEADERS_MAX_BYTES: usize = 16 << 10;
+/// Smallest that [`HEADERS_MAX_BYTES`] can be set to: hyper reads in pieces of this size.
+pub const HEADERS_MIN_BYTES: usize = 8 << 10;
+/// Connections at once (`server.connections`); further ones wait in the system's queue.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// Streams at once on one HTTP/2 connection (`server.streams`).
+pub const STREAMS_MAX: u32 = 100;
+/// Time to send the request line and headers, in milliseconds (`server.headers_timeout`).
+pub const HEADERS_TIMEOUT_MS: u64 = 10_000;
+/// Time to send the body, in milliseconds (`server.body_timeout`).
+pub const BODY_TIMEOUT_MS: u64 = 30_000;
+/// Time for the answer once the body is there, in milliseconds (`server.request_timeout`).
+pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// A connection on which no request is under way for this long is closed, in milliseconds (`server.idle_timeout`).
+pub const IDLE_TIMEOUT_MS: u64 = 75_000;
+/// Time to finish what was accepted when the server stops, in milliseconds (`server.shutdown_timeout`).
+pub const SHUTDOWN_TIMEOUT_MS: u64 = 20_000;
+/// Bodies up to this are parsed where they arrive, in bytes; parsing larger ones would hold up other connections.
+pub const PARSE_INLINE_MAX_BYTES: usize = 64 << 10;
+/// Reads at once; further ones wait. Each has a thread, since it may wait for the disk.
+pub const READS_MAX: usize = 32;
+/// What `Retry-After` says, in milliseconds: the writer empties a full mailbox in less.
+pub const RETRY_AFTER_MS: u64 = 1_000;
+/// Largest window that a zstd body may ask for, in bytes (RFC 9659).
+pub const ZSTD_WINDOW_MAX_BYTES: u64 = 8 << 20;
+/// Longest `field` in an error, in bytes: names in it come from the sender.
+pub const FIELD_MAX_BYTES: usize = 256;
+/// Longest line of an import, in bytes.
+pub const LINE_MAX_BYTES: usize = BODY_DECOMPRESSED_MAX_BYTES;
+/// Requests of an import that wait for the writer at once.
+pub const IMPORT_IN_FLIGHT_MAX: usize = 4_096;
+/// Largest batch that an import posts to a running server, in requests.
+pub const IMPORT_BATCH_MAX_REQUESTS: usize = 500;
+/// A batch of an import is posted once it has reached this, in bytes.
+pub const IMPORT_BATCH_BYTES: usize = 1 << 20;
+/// Rejected requests that the summary of an import shows; `--rejected` writes all.
+pub const IMPORT_SHOWN_REJECTED: usize = 20;
+/// Pause before an import tries again after *overloaded*, in milliseconds.
+pub const IMPORT_RETRY_MS: u64 = 50;
+/// Times that an import tries to reach a server that does not answer.
+pub const IMPORT_ATTEMPTS_MAX: u32 = 10;
+/// A progress line is written this often where there is no terminal, in milliseconds.
+pub const PROGRESS_LINE_MS: u64 = 5_000;
+
+const _: () = assert!(BODY_MAX_BYTES <= BODY_DECOMPRESSED_MAX_BYTES);
+const _: () = assert!(BODY_MAX_BYTES + BODY_DECOMPRESSED_MAX_BYTES <= BODIES_MAX_BYTES);
+const _: () = assert!(HEADERS_MIN_BYTES <= HEADERS_MAX_BYTES);
+const _: () = assert!(IMPORT_IN_FLIGHT_MAX < spoor::limits::MAILBOX_MAX_REQUESTS);
+const _: () = assert!(IMPORT_BATCH_MAX_REQUESTS <= spoor::limits::ARRAY_MAX_REQUESTS);

@@ -1,0 +1,6 @@
+//! Between bytes and plain data: requests in, answers out. Knows no connection and no store.
+
+pub mod json;
+pub mod write;
+
+mod walk;

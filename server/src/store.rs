@@ -1,0 +1,77 @@
+//! What the server asks of the engine, as a trait: so that routes and commands can be tried with a store that is
+//! full, closed or broken, which a sound engine is only by bad luck.
+
+use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, Status, StoredEvent};
+use spoor::{Engine, Error, Reply, TrackError, TrackRequest};
+use std::sync::Arc;
+
+/// Makes the reply to a request that is stored. Costs more than a thread that only passes it on should spend.
+pub type LazyReply = Box<dyn FnOnce() -> Reply + Send>;
+
+/// What is called once the fate of a request is known; quick, since the writer waits for it.
+pub type Done = Box<dyn FnOnce(Result<LazyReply, TrackError>) + Send>;
+
+/// See [`Engine`] and [`spoor::Snapshot`] for what each call means.
+#[expect(missing_docs, reason = "each is the call of the engine with its name, on a snapshot of the present")]
+#[expect(clippy::missing_errors_doc, reason = "the same")]
+pub trait Store: Send + Sync + 'static {
+    fn submit(&self, request: TrackRequest, done: Done);
+    fn profile(&self, id: &str) -> Result<Profile, ReadError>;
+    fn profile_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError>;
+    fn profile_sessions(&self, id: &str, page: &PageRequest) -> Result<Page<Session>, ReadError>;
+    fn session(&self, id: &str) -> Result<Session, ReadError>;
+    fn session_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError>;
+    fn events_after(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
+    fn check(&self) -> Result<CheckReport, Error>;
+    fn status(&self) -> Status;
+    fn failure(&self) -> Option<Arc<str>>;
+    fn close(&self) -> Result<(), Error>;
+}
+
+impl Store for Engine {
+    fn submit(&self, request: TrackRequest, done: Done) {
+        Self::submit(self, request, |answer| {
+            done(answer.map(|answer| -> LazyReply { Box::new(move || answer.reply()) }));
+        });
+    }
+
+    fn profile(&self, id: &str) -> Result<Profile, ReadError> {
+        self.snapshot()?.profile(id)
+    }
+
+    fn profile_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
+        self.snapshot()?.profile_events(id, page)
+    }
+
+    fn profile_sessions(&self, id: &str, page: &PageRequest) -> Result<Page<Session>, ReadError> {
+        self.snapshot()?.profile_sessions(id, page)
+    }
+
+    fn session(&self, id: &str) -> Result<Session, ReadError> {
+        self.snapshot()?.session(id)
+    }
+
+    fn session_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
+        self.snapshot()?.session_events(id, page)
+    }
+
+    fn events_after(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
+        self.snapshot()?.events_after(after, limit)
+    }
+
+    fn check(&self) -> Result<CheckReport, Error> {
+        Self::check(self)
+    }
+
+    fn status(&self) -> Status {
+        Self::status(self)
+    }
+
+    fn failure(&self) -> Option<Arc<str>> {
+        Self::failure(self)
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        Self::close(self)
+    }
+}

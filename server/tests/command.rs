@@ -1,0 +1,191 @@
+//! The binary from outside: import, profile, check, export and rebuild, on a directory of their own and through the
+//! server that has it open.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn spoor(data: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_spoor")).arg("--data").arg(data).args(arguments).output().unwrap()
+}
+
+/// Standard output of a command that must end with `code`.
+fn said(output: &Output, code: i32) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{text}{errors}");
+    text
+}
+
+fn complaint(output: &Output, code: i32) -> String {
+    said(output, code);
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A server process; killed if a test fails before it is stopped.
+struct Served(Child);
+
+impl Served {
+    fn start(data: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_spoor"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.contains("serving"), "{first}");
+        Self(child)
+    }
+
+    fn stop(mut self) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert_eq!(self.0.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const LINES: &str = concat!(
+    r#"{"session":"s-1","events":[{"id":"m-1","type":"page-view","time":"2026-01-01T00:00:00Z","#,
+    r#""properties":{"a":"x"},"traits":{"set":{"plan":"pro"}}}]}"#,
+    "\n",
+    r#"[{"session":"s-1","events":[{"id":"m-2","type":"purchase","time":"2026-01-01T00:01:00Z"}]},{"session":7}]"#,
+    "\n",
+    "{broken\n",
+    r#"{"session":"s-2","events":[{"type":""}]}"#,
+    "\n",
+);
+
+const REJECTED: [&str; 3] = [
+    r#"{"line":2,"item":1,"code":"wrong_type","message":"invalid type: integer `7`, expected text","field":"session"}"#,
+    r#"{"line":3,"code":"json_invalid","message":"key must be a string at line 1 column 2"}"#,
+    r#"{"line":4,"code":"type_empty","message":"must not be empty","field":"events[0].type"}"#,
+];
+
+fn import(data: &Path, file: &Path, stored: u64, duplicate: u64) {
+    let rejected = file.with_extension("rejected");
+    let output = spoor(data, &["import", file.to_str().unwrap(), "--rejected", rejected.to_str().unwrap()]);
+    let text = said(&output, 1);
+    let first = format!("5 requests: {stored} events stored, {duplicate} duplicate; 3 requests rejected");
+    assert_eq!(text.lines().next(), Some(first.as_str()));
+    let mut written: Vec<_> = std::fs::read_to_string(rejected).unwrap().lines().map(str::to_owned).collect();
+    written.sort();
+    assert_eq!(written, REJECTED);
+}
+
+/// The exported events; and what a profile of one of them says.
+fn look(data: &Path) -> (Vec<Value>, Value) {
+    let exported = said(&spoor(data, &["export"]), 0);
+    let events: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let id = events[0]["profile"].as_str().unwrap();
+    let profile = serde_json::from_str(&said(&spoor(data, &["profile", id]), 0)).unwrap();
+    assert!(said(&spoor(data, &["check"]), 0).ends_with("\nsound\n"));
+    let gone = complaint(&spoor(data, &["profile", "a/b ?"]), 1);
+    assert!(gone.contains("no profile has the id") || gone.contains("not_found"), "{gone}");
+    (events, profile)
+}
+
+#[test]
+fn commands_do_the_same_on_a_directory_and_through_its_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lines");
+    std::fs::write(&file, LINES).unwrap();
+    let zipped = dir.path().join("zipped");
+    let mut encoder =
+        flate2::write::GzEncoder::new(std::fs::File::create(&zipped).unwrap(), flate2::Compression::fast());
+    encoder.write_all(LINES.as_bytes()).unwrap();
+    encoder.finish().unwrap();
+
+    let alone = dir.path().join("alone");
+    import(&alone, &file, 2, 0);
+    import(&alone, &zipped, 0, 2);
+    let (events, profile) = look(&alone);
+
+    let served = dir.path().join("served");
+    let server = Served::start(&served);
+    import(&served, &file, 2, 0);
+    import(&served, &zipped, 0, 2);
+    let (events_served, profile_served) = look(&served);
+    let refused = complaint(&spoor(&served, &["rebuild"]), 1);
+    assert!(refused.contains("is open in the server at 127.0.0.1:"), "{refused}");
+    server.stop();
+    assert!(!served.join("server.json").exists());
+
+    let facts = |event: &Value| {
+        ["seq", "id", "type", "time", "source", "session", "properties"].map(|m| event[m].clone())
+    };
+    assert_eq!(
+        events.iter().map(facts).collect::<Vec<_>>(),
+        events_served.iter().map(facts).collect::<Vec<_>>()
+    );
+    assert_eq!(events[0]["time"], "2026-01-01T00:00:00.000Z", "an import corrects no clock");
+    assert_eq!(profile["traits"], serde_json::json!({"plan": "pro"}));
+    assert_eq!(
+        (&profile["counters"], &profile["traits"]),
+        (&profile_served["counters"], &profile_served["traits"])
+    );
+
+    let before = said(&spoor(&served, &["check"]), 0);
+    assert!(said(&spoor(&served, &["rebuild"]), 0).starts_with("rebuilt from the log"));
+    let digests = |text: &str| {
+        text.lines().filter(|line| line.contains("digest")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(digests(&said(&spoor(&served, &["check"]), 0)), digests(&before));
+}
+
+#[test]
+fn standard_input_is_read_and_an_export_can_be_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_spoor"))
+        .args(["import", "-", "--data"])
+        .arg(dir.path().join("data"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = "{\"events\":[{\"type\":\"x\"},{\"type\":\"y\",\"properties\":{\"a\":\t1}}]}\n";
+    child.stdin.take().unwrap().write_all(line.repeat(700).as_bytes()).unwrap();
+    let text = said(&child.wait_with_output().unwrap(), 0);
+    assert_eq!(text, "700 requests: 1400 events stored, 0 duplicate; 0 requests rejected\n");
+    let file = dir.path().join("events");
+    let data = dir.path().join("data");
+    said(&spoor(&data, &["export", file.to_str().unwrap()]), 0);
+    let exported = std::fs::read_to_string(&file).unwrap();
+    let seqs: Vec<u64> = exported
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seqs.len(), 1_400);
+    assert!(seqs.is_sorted_by(|a, b| a < b));
+    let rest = said(&spoor(&data, &["export", "--after", &seqs[1_398].to_string()]), 0);
+    assert_eq!(rest.lines().count(), 1);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = dir.path().join("none");
+    for command in [&["profile", "x"][..], &["check"], &["export"], &["rebuild"]] {
+        let text = complaint(&spoor(&none, command), 1);
+        assert!(text.contains("there is no store in"), "{text}");
+    }
+    assert!(!none.exists());
+    let text = complaint(&spoor(&none, &["--listen", "0.0.0.0:80"]), 2);
+    assert!(text.contains("server.listen") && text.contains("loopback only"), "{text}");
+    let text = complaint(&spoor(&none, &["import", "/nowhere/at/all"]), 1);
+    assert!(text.contains("/nowhere/at/all"), "{text}");
+    assert_eq!(spoor(&none, &["no-such-command"]).status.code(), Some(2));
+    let text = said(&spoor(&none, &["serve", "--print-config"]), 0);
+    assert!(text.contains("  # flag") && text.contains("listen = \"127.0.0.1:8420\"  # default"), "{text}");
+}

@@ -1,0 +1,240 @@
+//! Settings: layers, origins, what is refused and by which key, and that what is printed is read back.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use spoor::settings::{Keys, Normalizer, ProfileIds, Sessions, TraitKind, TraitPolicy};
+use spoor_server::settings::{Configuration, Effective, Flags, Origin, SettingsError, load_from, print};
+use std::path::PathBuf;
+
+fn load(file: &str, environment: &[(&str, &str)], flags: Flags) -> Result<Effective, SettingsError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("spoor.toml");
+    std::fs::write(&path, file).unwrap();
+    let environment: Vec<_> =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    load_from(&Flags { config: Some(path), ..flags }, &environment)
+}
+
+fn refused(file: &str) -> String {
+    load(file, &[], Flags::default()).map_or_else(|error| error.to_string(), |_| "accepted".to_owned())
+}
+
+#[test]
+fn nothing_said_is_the_defaults() {
+    let effective = load_from(&Flags::default(), &[]).unwrap();
+    assert_eq!(effective.configuration, Configuration::default());
+    assert_eq!(effective.configuration.server.listen.to_string(), "127.0.0.1:8420");
+    assert_eq!(effective.configuration.data_dir, PathBuf::from("./spoor-data"));
+}
+
+#[test]
+fn each_layer_lies_over_the_one_before() {
+    let file =
+        "[server]\nlisten = \"127.0.0.1:1\"\nconnections = 7\n[store]\ndir = \"/file\"\ncache = \"1MiB\"";
+    let environment = [
+        ("SPOOR_SERVER_LISTEN", "127.0.0.1:2"),
+        ("SPOOR_STORE_DIR", "/environment"),
+        ("SPOOR_SERVER_STREAMS", "9"),
+        ("PATH", "/bin"),
+    ];
+    let flags = Flags { data: Some(PathBuf::from("/flag")), ..Flags::default() };
+    let effective = load(file, &environment, flags).unwrap();
+    let Configuration { server, data_dir, engine } = &effective.configuration;
+    assert_eq!((server.listen.port(), server.connections, server.streams), (2, 7, 9));
+    assert_eq!((data_dir.to_str(), engine.store.cache_bytes), (Some("/flag"), 1 << 20));
+    let origins = ["server.listen", "server.connections", "server.body", "store.dir", "store.cache"]
+        .map(|key| effective.origin(key));
+    assert_eq!(origins, [Origin::Environment, Origin::File, Origin::Default, Origin::Flag, Origin::File]);
+}
+
+#[test]
+fn the_environment_can_name_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("spoor.toml");
+    std::fs::write(&path, "[server]\nstreams = 3").unwrap();
+    let environment = [("SPOOR_CONFIG".to_owned(), path.to_str().unwrap().to_owned())];
+    assert_eq!(load_from(&Flags::default(), &environment).unwrap().configuration.server.streams, 3);
+}
+
+#[test]
+fn a_whole_file_arrives() {
+    let file = r#"
+        [sources.shop]
+        ids = "space"
+        keys = "public"
+        sessions = "inactivity"
+        inactivity_timeout = "10m"
+        default_country = "AU"
+        conversions = ["order"]
+        page_views = []
+        [sources."back end"]
+        server = true
+        profile_ids = "client"
+        [identifiers.email]
+        priority = 9
+        [identifiers.crm]
+        unique = true
+        [traits.height]
+        kind = "value"
+        policy = "max"
+    "#;
+    let engine = load(file, &[], Flags::default()).unwrap().configuration.engine;
+    let shop = &engine.sources["shop"];
+    assert_eq!(
+        (shop.ids.as_deref(), shop.keys, shop.sessions),
+        (Some("space"), Keys::Public, Sessions::Inactivity)
+    );
+    assert_eq!((shop.inactivity_timeout_ms, shop.default_country.as_deref()), (600_000, Some("AU")));
+    assert_eq!((shop.conversions.as_slice(), shop.page_views.len()), (&["order".to_owned()][..], 0));
+    let backend = &engine.sources["back end"];
+    assert!(backend.server && backend.profile_ids == ProfileIds::Client && backend.keys == Keys::Secret);
+    let email = &engine.identifiers["email"];
+    assert_eq!((email.normalize, email.priority, email.unique), (Normalizer::Email, 9, false));
+    let crm = &engine.identifiers["crm"];
+    assert_eq!((crm.normalize, crm.priority, crm.unique), (Normalizer::Text, 100, true));
+    assert_eq!(engine.identifiers.len(), 4);
+    let height = &engine.traits["height"];
+    assert_eq!((height.kind, height.policy), (Some(TraitKind::Value), TraitPolicy::Max));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let table = [
+        ("[server]\nlisen = 1", "settings: server.lisen: unknown key"),
+        ("[servers]", "settings: servers: unknown key"),
+        ("server = 1", "settings: server: a table is expected, this is integer"),
+        ("[server]\nlisten = \"here\"", "settings: server.listen: here is no address such as 127.0.0.1:8420"),
+        (
+            "[store]\ncache = 5",
+            "settings: store.cache: a size with its unit, such as \"256MiB\", is expected, this is 5",
+        ),
+        (
+            "[server]\nbody_timeout = \"5\"",
+            "settings: server.body_timeout: a duration with its unit, such as \"30m\", is expected, this is \"5\"",
+        ),
+        (
+            "[server]\nconnections = -1",
+            "settings: server.connections: a whole number in range is expected, this is -1",
+        ),
+        ("[server]\nconnections = 0", "settings: server.connections: must be 1 or more"),
+        ("[server]\nheaders = \"1KiB\"", "settings: server.headers: must be 8KiB or more"),
+        (
+            "[server]\nbody = \"64MiB\"",
+            "settings: server.body_decompressed: must not be less than server.body",
+        ),
+        (
+            "[sources.a]\nkeys = \"open\"",
+            "settings: sources.a.keys: \"secret\" or \"public\" is expected, this is \"open\"",
+        ),
+        (
+            "[sources.a]\nserver = \"yes\"",
+            "settings: sources.a.server: true or false is expected, this is \"yes\"",
+        ),
+        (
+            "[sources.a]\ninactivity_timeout = \"8d\"",
+            "settings: sources.a.inactivity_timeout: must be from 1s to 7d",
+        ),
+        ("[sources.a]\nkey = \"x\"", "settings: sources.a.key: unknown key"),
+        (
+            "[sources.\" a\"]",
+            "settings: sources.\" a\": the name must be 1 to 128 bytes without blanks around it",
+        ),
+        ("[sources.a]\nmerges = false", "settings: sources.a.merges: not yet supported"),
+        ("[identifiers.x]\nfragments_max = 1", "settings: identifiers.x.fragments_max: not yet supported"),
+        (
+            "[identifiers.x]\nvalues_per_profile = 1",
+            "settings: identifiers.x.values_per_profile: not yet supported",
+        ),
+        ("[identifiers.x]\nmerges = true", "settings: identifiers.x.merges: not yet supported"),
+        ("[identifiers.x]\nblocked = []", "settings: identifiers.x.blocked: not yet supported"),
+        (
+            "[identifiers.x]\nblocked_patterns = []",
+            "settings: identifiers.x.blocked_patterns: not yet supported",
+        ),
+        ("[[identification]]\nevent = \"x\"", "settings: identification: not yet supported"),
+        (
+            "[traits.x]\npolicy = \"last\"",
+            "settings: traits.x.policy: \"latest\" or \"first\" or \"max\" or \"min\" or \"any\" or \"all\" is expected, this is \"last\"",
+        ),
+    ];
+    for (file, expected) in table {
+        assert_eq!(refused(file), expected, "{file}");
+    }
+    assert!(refused("[server").contains("line 1"), "{}", refused("[server"));
+}
+
+#[test]
+fn contradictions_name_the_key() {
+    let public = "[sources.web]\nkeys = \"public\"\n";
+    for (line, key) in [("profile_ids = \"client\"", "profile_ids"), ("server = true", "server")] {
+        let error = load(&format!("{public}{line}"), &[], Flags::default()).unwrap_err();
+        assert_eq!(error.key, format!("sources.web.{key}"));
+        assert!(error.reason.contains("keys = \"public\""), "{error}");
+    }
+}
+
+#[test]
+fn only_loopback_is_listened_on() {
+    for (address, accepted) in [
+        ("127.0.0.1:0", true),
+        ("127.8.0.1:80", true),
+        ("[::1]:80", true),
+        ("localhost:80", true),
+        ("0.0.0.0:80", false),
+        ("[::]:80", false),
+        ("192.168.1.1:80", false),
+    ] {
+        let flags = Flags { listen: Some(address.to_owned()), ..Flags::default() };
+        match load("", &[], flags) {
+            Ok(_) => assert!(accepted, "{address}"),
+            Err(error) => {
+                assert!(!accepted, "{address}");
+                assert_eq!(error.key, "server.listen");
+                assert!(error.reason.contains("listen on 127.0.0.1"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unknown_variables_are_named_unless_a_cluster_sets_them() {
+    let outcome = |name: &str| load("", &[(name, "1")], Flags::default()).map(drop).map_err(|e| e.key);
+    assert_eq!(outcome("SPOOR_SERVER_LISEN"), Err("SPOOR_SERVER_LISEN".to_owned()));
+    assert_eq!(outcome("SPOOR_STORE_CASH"), Err("SPOOR_STORE_CASH".to_owned()));
+    for name in ["SPOOR_SERVER_PORT", "SPOOR_SERVER_SERVICE_HOST", "SPOOR_SERVER_PORT_8420_TCP", "SPOOR_PORT"]
+    {
+        assert_eq!(outcome(name), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn what_is_printed_names_origins_and_is_read_back() {
+    let file = r#"
+        [server]
+        streams = 3
+        log_format = "json"
+        [sources."a b"]
+        ids = "x\"y"
+        conversions = ["a", "b"]
+        [identifiers.crm]
+        normalize = "email"
+        [traits.t]
+        kind = "counter"
+        policy = "any"
+    "#;
+    let flags = Flags { data: Some(PathBuf::from("/d \"q\"")), ..Flags::default() };
+    let effective = load(file, &[("SPOOR_STORE_CACHE", "1536B")], flags).unwrap();
+    let printed = print(&effective);
+    for line in [
+        "listen = \"127.0.0.1:8420\"  # default",
+        "streams = 3  # file",
+        "cache = \"1536B\"  # environment",
+        "[sources.\"a b\"]",
+        "conversions = [\"a\", \"b\"]  # file",
+        "page_views = [\"page-view\"]  # default",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line} is not in\n{printed}");
+    }
+    assert!(printed.contains("  # flag"), "{printed}");
+    let again = load(&printed, &[], Flags::default()).unwrap();
+    assert_eq!(again.configuration, effective.configuration);
+}
