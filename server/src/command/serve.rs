@@ -3,6 +3,7 @@
 use super::CommandError;
 use crate::http;
 use crate::settings::{Configuration, LogFormat, LogLevel, ServerSettings};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +33,7 @@ fn log(settings: &ServerSettings) {
     };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(format!("spoor={level},spoor_server={level}")))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // A second subscriber in one process is refused, and the first is as good.
     let _ = match settings.log_format {
