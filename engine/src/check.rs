@@ -9,7 +9,9 @@
 
 use crate::core::decision::{Effect, EventEffect};
 use crate::core::root::{members_of, root_of};
-use crate::core::rows::{Counters, Mark, NameKey, NameKind, PartRow, RepeatKey, SessionKey, SessionRow, TallyRow};
+use crate::core::rows::{
+    Counters, Mark, NameKey, NameKind, PartRow, RepeatKey, SessionKey, SessionRow, TallyRow,
+};
 use crate::core::session::{SessionNumbers, parts_of, session_row};
 use crate::core::view::View;
 use crate::error::Error;
@@ -118,7 +120,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn event(&mut self, seq: EventSeq, event: &EventEffect, request: Option<&TrackRequest>) -> Result<(), Error> {
+    fn event(
+        &mut self,
+        seq: EventSeq,
+        event: &EventEffect,
+        request: Option<&TrackRequest>,
+    ) -> Result<(), Error> {
         let sent = request.and_then(|request| request.events.get(usize::from(event.index)));
         self.expect(sent.is_some(), || format!("event {} is not in its request", seq.0));
         if let Some((scope, step)) = event.repeat {

@@ -107,14 +107,8 @@ impl Engine {
         let dir = opening.dir.clone();
         let Opened { shared, mailbox, threads, pace: _ } = opening.open(registry)?;
         let seeded = environment.seed.map(|seed| Mutex::new(StdRng::seed_from_u64(seed)));
-        let inner = Inner {
-            shared,
-            mailbox,
-            threads: Mutex::new(threads),
-            agents: Agents::default(),
-            seeded,
-            dir,
-        };
+        let inner =
+            Inner { shared, mailbox, threads: Mutex::new(threads), agents: Agents::default(), seeded, dir };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -79,11 +79,9 @@ pub fn apply<S: State>(state: &mut S, received: Timestamp, effect: &Effect) -> R
             state.put_fragments(*fragment, row);
             open_part(state, *part, None, Some(*fragment), 0)
         }
-        Effect::Current { session, part, fragment } => {
-            change_session(state, *session, |row| {
-                row.current = PartOf { part: *part, fragment: *fragment };
-            })
-        }
+        Effect::Current { session, part, fragment } => change_session(state, *session, |row| {
+            row.current = PartOf { part: *part, fragment: *fragment };
+        }),
         Effect::Settled { device } => {
             let mut row = owned(state.devices(device)?, "device")?;
             row.provisional = false;
@@ -114,7 +112,11 @@ pub fn apply<S: State>(state: &mut S, received: Timestamp, effect: &Effect) -> R
 /// The error for a row that an effect names and that is not there.
 #[must_use]
 pub fn missing(what: &str) -> Error {
-    Error::Damaged { path: PathBuf::from("log"), offset: 0, reason: format!("an effect names a {what} that is not there") }
+    Error::Damaged {
+        path: PathBuf::from("log"),
+        offset: 0,
+        reason: format!("an effect names a {what} that is not there"),
+    }
 }
 
 fn owned<R: Clone>(row: Option<Arc<R>>, what: &str) -> Result<R, Error> {
@@ -415,6 +417,10 @@ fn apply_consents<S: State>(
 ///
 /// # Errors
 /// [`Error`] if a row could not be read.
-pub fn same_person<V: super::view::View>(view: &V, one: FragmentNo, other: FragmentNo) -> Result<bool, Error> {
+pub fn same_person<V: super::view::View>(
+    view: &V,
+    one: FragmentNo,
+    other: FragmentNo,
+) -> Result<bool, Error> {
     Ok(one == other || root_of(view, one)? == root_of(view, other)?)
 }

@@ -162,6 +162,16 @@ pub fn answer_repeats<V: View>(
     }
 }
 
+fn all_same<T: PartialEq>(events: &[EventOutcome], of: impl Fn(&EventOutcome) -> T) -> bool {
+    match events.split_first() {
+        Some((first, others)) if !others.is_empty() => {
+            let first = of(first);
+            others.iter().all(|event| of(event) == first)
+        }
+        _ => true,
+    }
+}
+
 impl<'a, S: View> Decider<'a, S> {
     fn new(state: &'a mut S, registry: &'a Registry, command: &'a Command, stamp: Stamp) -> Self {
         let first_seq = state.counters().seq.next();
@@ -182,16 +192,20 @@ impl<'a, S: View> Decider<'a, S> {
         let profile = events.last().and_then(|event| event.profile.clone());
         let session = events.last().and_then(|event| event.session.clone());
         let name = |event: &EventOutcome| event.session.as_ref().map(|session| session.name.clone());
-        let key = |event: &EventOutcome| event.profile.as_ref().map(|profile| profile.key.clone());
-        if events.len() == 1 || events.windows(2).all(|pair| name(&pair[0]) == name(&pair[1])) {
+        if all_same(&events, name) {
             events.iter_mut().for_each(|event| event.session = None);
         }
-        if events.len() == 1 || events.windows(2).all(|pair| key(&pair[0]) == key(&pair[1])) {
+        if all_same(&events, |event| event.profile.as_ref().map(|profile| profile.key.clone())) {
             events.iter_mut().for_each(|event| event.profile = None);
         }
         let mut warnings = std::mem::take(&mut self.warnings);
         let mut seen = Vec::new();
-        warnings.retain(|code| !seen.contains(code) && { seen.push(code); true });
+        warnings.retain(|code| {
+            !seen.contains(code) && {
+                seen.push(code);
+                true
+            }
+        });
         Outcome { profile, session, events, warnings }
     }
 
@@ -289,9 +303,17 @@ impl<'a, S: View> Decider<'a, S> {
     pub(super) fn profile_outcome(&self, at: ProfileAt) -> Result<ProfileOutcome, Error> {
         let row = fragment_row(self.state, at.fragment)?;
         let oldest = oldest_of(self.state, root_of(self.state, at.fragment)?)?;
-        let primary =
-            if oldest == at.fragment { row.key.clone() } else { fragment_row(self.state, oldest)?.key.clone() };
-        Ok(ProfileOutcome { key: row.key.clone(), primary, reason: at.reason, created: row.created >= self.first_seq })
+        let primary = if oldest == at.fragment {
+            row.key.clone()
+        } else {
+            fragment_row(self.state, oldest)?.key.clone()
+        };
+        Ok(ProfileOutcome {
+            key: row.key.clone(),
+            primary,
+            reason: at.reason,
+            created: row.created >= self.first_seq,
+        })
     }
 
     pub(super) fn same_person(&self, one: FragmentNo, other: FragmentNo) -> Result<bool, Error> {
@@ -304,7 +326,8 @@ impl<'a, S: View> Decider<'a, S> {
         if !self.names_devices(sent) {
             return Ok(sent.clone());
         }
-        let Some((namespace, value)) = self.command.events.get(index).and_then(|event| event.device_key.as_ref())
+        let Some((namespace, value)) =
+            self.command.events.get(index).and_then(|event| event.device_key.as_ref())
         else {
             return Ok(sent.clone());
         };
@@ -399,11 +422,7 @@ impl<'a, S: View> Decider<'a, S> {
 
     /// The result for a repeat: the first's place, with session and profile as they are now. Its reason is how
     /// the profile would be found now, unless this request has just found it.
-    pub(super) fn repeat_outcome(
-        &self,
-        first: EventSeq,
-        sent: &Sent,
-    ) -> Result<EventOutcome, Error> {
+    pub(super) fn repeat_outcome(&self, first: EventSeq, sent: &Sent) -> Result<EventOutcome, Error> {
         let mut outcome = EventOutcome {
             seq: first,
             status: EventStatus::Duplicate,
@@ -537,5 +556,4 @@ impl<S: State> Decider<'_, S> {
         let command = self.command;
         Ok(SpaceNo(self.name(NameKind::Space, &command.source.space)?))
     }
-
 }

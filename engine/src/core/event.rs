@@ -11,9 +11,7 @@ use super::traits::{Order, TraitOperation};
 use super::view::State;
 use crate::error::Error;
 use crate::ids::{AgentNo, ConsentNo, EventSeq, FragmentNo, PartNo, SessionNo, TraitNo, TypeNo};
-use crate::limits::{
-    CLOCK_TOLERANCE_MS, FRAGMENT_MAX_CONSENTS, FUTURE_TOLERANCE_MS,
-};
+use crate::limits::{CLOCK_TOLERANCE_MS, FRAGMENT_MAX_CONSENTS, FUTURE_TOLERANCE_MS};
 use crate::reply::EventStatus;
 use crate::request::{Consent, Event, Origin};
 use crate::settings::TraitKind;
@@ -44,9 +42,15 @@ struct Accepted {
 }
 
 impl<S: State> Decider<'_, S> {
-    pub(super) fn store(&mut self, index: usize, choice: &Choice, by_id: &Sent) -> Result<EventOutcome, Error> {
+    pub(super) fn store(
+        &mut self,
+        index: usize,
+        choice: &Choice,
+        by_id: &Sent,
+    ) -> Result<EventOutcome, Error> {
         let command = self.command;
-        let (Some(event), Some(parsed)) = (command.request.events.get(index), command.events.get(index)) else {
+        let (Some(event), Some(parsed)) = (command.request.events.get(index), command.events.get(index))
+        else {
             return Err(super::apply::missing("event"));
         };
         let scope = self.scope_of(choice, by_id)?;

@@ -2,30 +2,30 @@
 //! random source, and sees the store through [`view::View`] only.
 
 // What a decision is made of.
-pub mod decimal;
-pub mod traits;
-pub mod consents;
 pub mod agent;
 pub mod agents;
+pub mod consents;
+pub mod decimal;
 pub mod normalize;
 pub mod page;
+pub mod traits;
 
 // The state, and what changes it.
-pub mod rows;
-pub mod view;
-pub mod decision;
 pub mod apply;
+pub mod decision;
 pub mod root;
+pub mod rows;
 pub mod session;
+pub mod view;
 
 // From a request to its effects.
-pub mod sources;
-pub mod prepare;
-pub mod decide;
 mod choose;
+pub mod decide;
 mod event;
-pub mod warm;
+pub mod prepare;
 pub mod silence;
+pub mod sources;
+pub mod warm;
 
 /// The longest beginning of `text` that has at most `bytes_max` bytes and ends between two characters.
 fn truncated(text: &str, bytes_max: usize) -> &str {

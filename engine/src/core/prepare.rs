@@ -204,13 +204,9 @@ fn check_identifiers(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), 
 /// Blanks around a name are nobody's intention.
 fn trim_names(event: &mut Event) {
     let traits = &mut event.traits;
-    for list in [
-        &mut traits.set,
-        &mut traits.set_once,
-        &mut traits.add,
-        &mut traits.append,
-        &mut traits.remove,
-    ] {
+    for list in
+        [&mut traits.set, &mut traits.set_once, &mut traits.add, &mut traits.append, &mut traits.remove]
+    {
         list.iter_mut().for_each(|(name, _)| trim(name));
     }
     traits.unset.iter_mut().for_each(trim);
@@ -309,7 +305,9 @@ fn device_key(event: &Event, source: &Source, registry: &Registry) -> Option<(Bo
     let mut best: Option<(u32, &str, String)> = None;
     for (namespace, value) in &event.identifiers {
         let Some(settings) = registry.namespaces.get(namespace) else { continue };
-        let Ok(value) = normalize(settings.normalize, value, source.default_country.as_deref()) else { continue };
+        let Ok(value) = normalize(settings.normalize, value, source.default_country.as_deref()) else {
+            continue;
+        };
         if best.as_ref().is_none_or(|(priority, ..)| settings.priority < *priority) {
             best = Some((settings.priority, namespace, value));
         }

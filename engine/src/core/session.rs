@@ -15,10 +15,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 ///
 /// # Errors
 /// [`Error`] if it could not be read.
-pub fn session_row<V: View>(
-    view: &V,
-    session: SessionNo,
-) -> Result<(SessionNo, Arc<SessionRow>), Error> {
+pub fn session_row<V: View>(view: &V, session: SessionNo) -> Result<(SessionNo, Arc<SessionRow>), Error> {
     let mut at = session;
     loop {
         let row = view.sessions(&at)?.ok_or_else(|| missing("session"))?;
@@ -134,11 +131,7 @@ fn earlier(one: Option<Mark>, other: Option<Mark>) -> bool {
 ///
 /// # Errors
 /// [`Error`] if a part could not be read.
-pub fn numbers_of<V: View>(
-    view: &V,
-    session: SessionNo,
-    row: &SessionRow,
-) -> Result<SessionNumbers, Error> {
+pub fn numbers_of<V: View>(view: &V, session: SessionNo, row: &SessionRow) -> Result<SessionNumbers, Error> {
     let mut numbers = SessionNumbers::default();
     for part in parts_of(view, session, row)? {
         numbers.add(&*view.parts(&part)?.ok_or_else(|| missing("part"))?);

@@ -87,10 +87,18 @@ fn resolve(name: &str, settings: &SourceSettings) -> Result<Source, Error> {
     }
     let trusted = settings.profile_ids == ProfileIds::Client;
     if trusted && settings.keys == Keys::Public {
-        return refuse(name, "profile_ids", "\"client\" needs keys = \"secret\": whoever has the key could take any profile");
+        return refuse(
+            name,
+            "profile_ids",
+            "\"client\" needs keys = \"secret\": whoever has the key could take any profile",
+        );
     }
     if settings.server && settings.keys == Keys::Public {
-        return refuse(name, "server", "true needs keys = \"secret\": whoever has the key could speak for any user");
+        return refuse(
+            name,
+            "server",
+            "true needs keys = \"secret\": whoever has the key could speak for any user",
+        );
     }
     if !(INACTIVITY_MIN_MS..=INACTIVITY_MAX_MS).contains(&settings.inactivity_timeout_ms) {
         return refuse(name, "inactivity_timeout", "must lie between one second and seven days");

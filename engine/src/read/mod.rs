@@ -115,7 +115,8 @@ impl Snapshot {
             [] => Err(ReadError::NotFound),
             [(_, session)] => Ok(crate::core::session::session_row(version, session)?.0),
             _ => {
-                let name = |(space, _): &(SpaceNo, SessionNo)| Ok(format!("{}:{id}", space_name(version, *space)?));
+                let name =
+                    |(space, _): &(SpaceNo, SessionNo)| Ok(format!("{}:{id}", space_name(version, *space)?));
                 let candidates = found.iter().map(name);
                 Err(ReadError::AmbiguousId { candidates: candidates.collect::<Result<_, Error>>()? })
             }

@@ -8,9 +8,7 @@ use crate::core::session::{SessionNumbers, numbers_of, parts_of, session_row};
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, SessionNo};
-use crate::model::{
-    Page, PageRequest, ReadError, Session, SessionCounters, SessionProfile, StoredEvent,
-};
+use crate::model::{Page, PageRequest, ReadError, Session, SessionCounters, SessionProfile, StoredEvent};
 
 /// The word before the colon that names a session of one event that came without.
 const IMPLICIT_SPACE: &str = "implicit";

@@ -5,52 +5,38 @@
 
 use super::codec::{KeyBytes, decode};
 use super::index::{IndexReader, TableId};
-use crate::core::rows::{
-    Counters, DeviceKey, GapKey, NameKey, NameKind, RepeatKey, SessionKey,
-};
+use super::shards::Shards;
+use crate::core::rows::{Counters, DeviceKey, GapKey, NameKey, NameKind, RepeatKey, SessionKey};
 use crate::error::Error;
 use crate::ids::{DeviceNo, EventSeq, FragmentNo, PartNo, SessionNo};
-use hashbrown::HashMap;
-use parking_lot::RwLock;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use uuid::Uuid;
 
-/// Parts of each table of rows at hand.
-const SHARDS: usize = 16;
+/// Fewest rows at hand.
+const ROWS_MIN: usize = 16;
 
 /// What a row at hand costs, in bytes, about.
 const ROW_BYTES: usize = 256;
 
 /// Rows of one table that were read lately; absence is a row too.
 #[derive(Debug)]
-struct AtHand<K, R> {
-    hasher: hashbrown::DefaultHashBuilder,
-    shards: Box<[RwLock<HashMap<K, Option<Arc<R>>>>]>,
-}
+struct AtHand<K, R>(Shards<K, Option<Arc<R>>>);
 
 impl<K: Hash + Eq + Clone, R> AtHand<K, R> {
     fn new() -> Self {
-        let hasher = hashbrown::DefaultHashBuilder::default();
-        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { hasher, shards }
-    }
-
-    fn shard(&self, key: &K) -> &RwLock<HashMap<K, Option<Arc<R>>>> {
-        let at = usize::try_from(self.hasher.hash_one(key) >> 20).unwrap_or(0) % SHARDS;
-        #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
-        &self.shards[at]
+        Self(Shards::new())
     }
 
     fn get(&self, key: &K) -> Option<Option<Arc<R>>> {
-        self.shard(key).read().get(key).cloned()
+        self.0.part(self.0.hash(key)).read().get(key).cloned()
     }
 
     /// Keeps a row; when all tables together hold too many, this part of this table is emptied first.
     fn keep(&self, key: &K, row: Option<Arc<R>>, held: &AtomicUsize, max: usize) {
-        let mut shard = self.shard(key).write();
+        let mut shard = self.0.part(self.0.hash(key)).write();
         if held.load(Ordering::Relaxed) >= max {
             held.fetch_sub(shard.len(), Ordering::Relaxed);
             shard.clear();
@@ -158,7 +144,7 @@ impl Base {
             counters,
             tables: Tables::new(),
             held: AtomicUsize::new(0),
-            max_rows: (cache_bytes / ROW_BYTES).max(SHARDS),
+            max_rows: (cache_bytes / ROW_BYTES).max(ROWS_MIN),
             path: path.to_owned(),
         }
     }

@@ -106,9 +106,9 @@ fn write_postings(writer: &mut CheckpointWriter<'_>, frozen: &Generation) -> Res
     let mut lists = frozen.postings.all();
     lists.sort_unstable_by_key(|(part, _)| *part);
     let rows = lists.iter().flat_map(|(part, events)| {
-        events.chunks(CHUNK_MAX_EVENTS).filter_map(|chunk| {
-            Some((chunk_key(*part, chunk.first()?.seq), Some(encode_chunk(chunk))))
-        })
+        events
+            .chunks(CHUNK_MAX_EVENTS)
+            .filter_map(|chunk| Some((chunk_key(*part, chunk.first()?.seq), Some(encode_chunk(chunk)))))
     });
     writer.write(TableId::Postings, rows)
 }
@@ -171,4 +171,3 @@ fn write_due(writer: &mut CheckpointWriter<'_>, frozen: &Generation) -> Result<(
     writer.write(TableId::Due, done.into_iter().map(|key| (key, None::<[u8; 0]>)))?;
     writer.write(TableId::Due, due.into_iter().map(|key| (key, Some([]))))
 }
-

@@ -12,4 +12,5 @@ pub mod overlay;
 pub mod postings;
 pub mod published;
 pub mod record;
+pub mod shards;
 pub mod writer;

@@ -297,9 +297,8 @@ fn run_checkpoints(
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| Error::Io {
-        path: PathBuf::from(name),
-        source: Arc::new(error),
-    })
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|error| Error::Io { path: PathBuf::from(name), source: Arc::new(error) })
 }
-

@@ -5,19 +5,15 @@
 //! them. A generation is *active* (the writer puts into it) and then *frozen* (a checkpoint writes it to the
 //! index). It knows nothing of the index or of what rows mean.
 
+use super::shards::Shards;
 use crate::core::rows::{Posting, RepeatKey};
 use crate::ids::{EventSeq, FragmentNo, PartNo, SessionNo};
-use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
+use hashbrown::hash_map::RawEntryMut;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-type Hasher = hashbrown::DefaultHashBuilder;
-
-/// Parts of each table, so that readers and the writer rarely meet.
-const SHARDS: usize = 16;
 
 /// What a row costs beside itself: its place in the map, the shared pointer, the allocator.
 const ROW_OVERHEAD_BYTES: usize = 64;
@@ -33,29 +29,19 @@ struct Cell<R> {
 /// One table of rows by key.
 #[derive(Debug)]
 pub struct Keyed<K, R> {
-    hasher: Hasher,
-    shards: Box<[RwLock<HashMap<K, Cell<R>, Hasher>>]>,
+    shards: Shards<K, Cell<R>>,
     entries: AtomicUsize,
 }
 
 impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
     fn new() -> Self {
-        let hasher = Hasher::default();
-        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
-        Self { hasher, shards, entries: AtomicUsize::new(0) }
-    }
-
-    fn shard(&self, hash: u64) -> &RwLock<HashMap<K, Cell<R>, Hasher>> {
-        // The map itself uses the upper and the lowest bits.
-        let at = usize::try_from(hash >> 20).unwrap_or(0) % SHARDS;
-        #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
-        &self.shards[at]
+        Self { shards: Shards::new(), entries: AtomicUsize::new(0) }
     }
 
     /// The value as of position `at`.
     pub fn get(&self, key: &K, at: u64) -> Option<Arc<R>> {
-        let hash = self.hasher.hash_one(key);
-        let shard = self.shard(hash).read();
+        let hash = self.shards.hash(key);
+        let shard = self.shards.part(hash).read();
         let (_, mut cell) = shard.raw_entry().from_key_hashed_nocheck(hash, key)?;
         while cell.stamp > at {
             cell = cell.older.as_deref()?;
@@ -66,10 +52,10 @@ impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
     /// Puts a value that came at `stamp`. Values that neither position `published` nor `oldest_live` nor one
     /// between can ask for are let go. Returns whether the key is new here.
     pub fn put(&self, key: K, row: R, stamp: u64, horizon: Horizon) -> bool {
-        let hash = self.hasher.hash_one(&key);
-        let mut shard = self.shard(hash).write();
+        let hash = self.shards.hash(&key);
+        let mut shard = self.shards.part(hash).write();
         match shard.raw_entry_mut().from_key_hashed_nocheck(hash, &key) {
-            hashbrown::hash_map::RawEntryMut::Occupied(entry) => {
+            RawEntryMut::Occupied(entry) => {
                 let cell = entry.into_mut();
                 if cell.stamp > horizon.published {
                     cell.row = Arc::new(row);
@@ -82,7 +68,7 @@ impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
                 cell.older = Some(Box::new(older));
                 false
             }
-            hashbrown::hash_map::RawEntryMut::Vacant(entry) => {
+            RawEntryMut::Vacant(entry) => {
                 let cell = Cell { stamp, row: Arc::new(row), older: None };
                 entry.insert_hashed_nocheck(hash, key, cell);
                 self.entries.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +80,7 @@ impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
     /// Keys and newest values, for a frozen generation.
     pub fn newest(&self) -> Vec<(K, Arc<R>)> {
         let mut rows = Vec::with_capacity(self.length());
-        for shard in &self.shards {
+        for shard in self.shards.parts() {
             rows.extend(shard.read().iter().map(|(key, cell)| (key.clone(), Arc::clone(&cell.row))));
         }
         rows
@@ -137,39 +123,34 @@ pub struct Horizon {
 /// Lists that only grow, by key.
 #[derive(Debug)]
 pub struct Lists<K, I> {
-    shards: Box<[RwLock<HashMap<K, Vec<I>, Hasher>>]>,
-    hasher: Hasher,
+    shards: Shards<K, Vec<I>>,
     items: AtomicUsize,
 }
 
 impl<K: Hash + Eq + Copy, I: Clone> Lists<K, I> {
     fn new() -> Self {
-        let hasher = Hasher::default();
-        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
-        Self { shards, hasher, items: AtomicUsize::new(0) }
+        Self { shards: Shards::new(), items: AtomicUsize::new(0) }
     }
 
-    fn shard(&self, key: &K) -> &RwLock<HashMap<K, Vec<I>, Hasher>> {
-        let at = usize::try_from(self.hasher.hash_one(key) >> 20).unwrap_or(0) % SHARDS;
-        #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
-        &self.shards[at]
+    fn part(&self, key: &K) -> &parking_lot::RwLock<super::shards::Map<K, Vec<I>>> {
+        self.shards.part(self.shards.hash(key))
     }
 
     /// Adds an item at the end.
     pub fn push(&self, key: K, item: I) {
-        self.shard(&key).write().entry(key).or_default().push(item);
+        self.part(&key).write().entry(key).or_default().push(item);
         self.items.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The items of a key.
     pub fn get(&self, key: &K) -> Vec<I> {
-        self.shard(key).read().get(key).cloned().unwrap_or_default()
+        self.part(key).read().get(key).cloned().unwrap_or_default()
     }
 
     /// All keys with their items.
     pub fn all(&self) -> Vec<(K, Vec<I>)> {
         let mut lists = Vec::new();
-        for shard in &self.shards {
+        for shard in self.shards.parts() {
             lists.extend(shard.read().iter().map(|(key, items)| (*key, items.clone())));
         }
         lists
@@ -238,36 +219,27 @@ impl Default for Generation {
 /// Positions of events by repeat key. An entry never changes: its position is its stamp.
 #[derive(Debug)]
 pub struct RepeatMap {
-    shards: Box<[RwLock<HashMap<RepeatKey, EventSeq, Hasher>>]>,
-    hasher: Hasher,
+    shards: Shards<RepeatKey, EventSeq>,
     entries: AtomicUsize,
 }
 
 impl RepeatMap {
     fn new() -> Self {
-        let hasher = Hasher::default();
-        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
-        Self { shards, hasher, entries: AtomicUsize::new(0) }
-    }
-
-    fn shard(&self, hash: u64) -> &RwLock<HashMap<RepeatKey, EventSeq, Hasher>> {
-        let at = usize::try_from(hash >> 20).unwrap_or(0) % SHARDS;
-        #[expect(clippy::indexing_slicing, reason = "a remainder of the length")]
-        &self.shards[at]
+        Self { shards: Shards::new(), entries: AtomicUsize::new(0) }
     }
 
     /// The event of a key, if it is no later than `at`.
     pub fn get(&self, key: RepeatKey, at: u64) -> Option<EventSeq> {
-        let hash = self.hasher.hash_one(key);
-        let shard = self.shard(hash).read();
+        let hash = self.shards.hash(&key);
+        let shard = self.shards.part(hash).read();
         let (_, seq) = shard.raw_entry().from_key_hashed_nocheck(hash, &key)?;
         (seq.0 <= at).then_some(*seq)
     }
 
     /// Notes an event.
     pub fn put(&self, key: RepeatKey, seq: EventSeq) {
-        let hash = self.hasher.hash_one(key);
-        let mut shard = self.shard(hash).write();
+        let hash = self.shards.hash(&key);
+        let mut shard = self.shards.part(hash).write();
         shard.raw_entry_mut().from_key_hashed_nocheck(hash, &key).or_insert(key, seq);
         self.entries.fetch_add(1, Ordering::Relaxed);
     }
@@ -275,7 +247,7 @@ impl RepeatMap {
     /// All of them.
     pub fn all(&self) -> Vec<(u128, u64)> {
         let mut rows = Vec::with_capacity(self.length());
-        for shard in &self.shards {
+        for shard in self.shards.parts() {
             rows.extend(shard.read().iter().map(|(key, seq)| (key.as_u128(), seq.0)));
         }
         rows

@@ -33,13 +33,7 @@ pub fn encode_command(request: &TrackRequest) -> Vec<u8> {
 }
 
 /// Writes a record's bytes to `out`, which is cleared first.
-pub fn encode_record(
-    out: &mut Vec<u8>,
-    stamp: Stamp,
-    drew: bool,
-    command: &[u8],
-    decision: &Decision,
-) {
+pub fn encode_record(out: &mut Vec<u8>, stamp: Stamp, drew: bool, command: &[u8], decision: &Decision) {
     out.clear();
     out.push(RECORD_VERSION);
     out.push(if drew { HAS_ENTROPY } else { 0 });

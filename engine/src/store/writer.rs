@@ -237,11 +237,12 @@ impl Writer {
         let received = now.max(Timestamp(self.staging.counters.received.0 + 1));
         let stamp = Stamp { received, entropy };
         self.staging.stamp = self.staging.counters.seq.0 + 1;
-        let result = decide(&mut self.staging, &self.shared.registry, &command, stamp)
-            .and_then(|(decision, outcome, drew)| {
+        let result = decide(&mut self.staging, &self.shared.registry, &command, stamp).and_then(
+            |(decision, outcome, drew)| {
                 self.record(stamp, drew, &encoded, &decision)?;
                 Ok(outcome)
-            });
+            },
+        );
         match result {
             Ok(outcome) => {
                 decided.push(Decided { done, command, outcome });
@@ -420,7 +421,9 @@ impl Writer {
             due.extend(frozen.due.lock().range(..end).filter(|entry| !done.contains(entry)).take(room));
         }
         let frozen_done = layers.frozen.as_ref().map(|frozen| frozen.due_done.lock());
-        for row in layers.base.reader().range(TableId::Due, &[], Some(&end.0.to_be_bytes()), Order::Ascending)? {
+        for row in
+            layers.base.reader().range(TableId::Due, &[], Some(&end.0.to_be_bytes()), Order::Ascending)?
+        {
             if due.len() >= ENDS_MAX_SESSIONS {
                 break;
             }
