@@ -114,7 +114,7 @@ impl SessionNumbers {
     #[must_use]
     pub fn ended_at(&self, silent_at: Option<Timestamp>) -> Option<Timestamp> {
         let last = self.last?;
-        let said = self.end.filter(|end| *end >= last).map(|end| end.time);
+        let said = self.end.map(|end| end.time).filter(|end| *end >= last.time);
         said.or_else(|| silent_at.filter(|silent| last.time <= *silent))
     }
 }
