@@ -313,3 +313,16 @@ impl Inner {
         }
     }
 }
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let threads = self.threads.get_mut();
+        // The last clone may go with an answer, on the writer's own thread, which cannot wait for itself: it
+        // finishes by itself when it finds that nobody can ask anything any more.
+        let own = threads.iter().any(|thread| thread.thread().id() == std::thread::current().id());
+        let (sender, _unheard) = bounded(1);
+        if !own && !threads.is_empty() && self.mailbox.send(Message::Close(sender)).is_ok() {
+            self.join();
+        }
+    }
+}

@@ -5,9 +5,8 @@
 //! newer rules change no history.
 
 use crate::core::truncated;
-use crate::limits::{AGENT_CACHE_MAX_ITEMS, AGENT_NAME_MAX_BYTES, USER_AGENT_MAX_BYTES};
+use crate::limits::{AGENT_NAME_MAX_BYTES, USER_AGENT_MAX_BYTES};
 use bincode::{Decode, Encode};
-use std::collections::HashMap;
 use std::sync::LazyLock;
 use ua_parser::{Extractor, Regexes};
 
@@ -61,7 +60,7 @@ impl DeviceClass {
 /// Recognises a user agent. Text beyond [`USER_AGENT_MAX_BYTES`] is not read.
 ///
 /// Costs some microseconds for a common browser and up to a millisecond for a long rarity; the first call in a
-/// process compiles the rules (some 0.2 seconds, 15 MB). [`AgentCache`] saves most of it.
+/// process compiles the rules (some 0.2 seconds, 15 MB). [`super::agents::Agents`] saves most of it.
 #[must_use]
 pub fn parse_agent(user_agent: &str) -> Agent {
     let user_agent = truncated(user_agent.trim(), USER_AGENT_MAX_BYTES);
@@ -181,49 +180,6 @@ fn is_phone(os: &str, family: &str) -> bool {
         "Android" | "iOS" | "KaiOS" | "HarmonyOS" | "BlackBerry OS" | "Windows Phone" | "Windows Mobile"
     ) || os.starts_with("Symbian")
         || matches!(family, "Generic Smartphone" | "Generic Feature Phone")
-}
-
-/// User agents that were recognised before: at most [`AGENT_CACHE_MAX_ITEMS`].
-///
-/// Kept in two halves. A full half of recent ones takes the place of the half before, whose entries are forgotten
-/// unless they were met again in the meantime. So a flood of made-up user agents costs memory up to the bound, and time.
-#[derive(Debug, Default)]
-pub struct AgentCache {
-    recent: HashMap<Box<str>, Agent>,
-    before: HashMap<Box<str>, Agent>,
-}
-
-impl AgentCache {
-    /// An empty cache.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// What [`parse_agent`] says, remembered.
-    pub fn parse(&mut self, user_agent: &str) -> &Agent {
-        let key = truncated(user_agent.trim(), USER_AGENT_MAX_BYTES);
-        if !self.recent.contains_key(key) {
-            let agent = self.before.remove(key).unwrap_or_else(|| parse_agent(key));
-            if self.recent.len() >= AGENT_CACHE_MAX_ITEMS / 2 {
-                self.before = std::mem::take(&mut self.recent);
-            }
-            self.recent.insert(key.into(), agent);
-        }
-        self.recent.get(key).unwrap_or(&UNKNOWN)
-    }
-
-    /// How many are remembered.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.recent.len() + self.before.len()
-    }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]
@@ -365,28 +321,11 @@ mod tests {
         assert!(long.browser.is_none_or(|browser| browser.len() <= AGENT_NAME_MAX_BYTES));
     }
 
-    #[test]
-    fn the_cache_says_the_same_and_stays_within_its_bound() {
-        let mut cache = AgentCache::new();
-        assert!(cache.is_empty());
-        let (kept, ..) = KNOWN[0];
-        for number in 0..2 * AGENT_CACHE_MAX_ITEMS {
-            assert_eq!(cache.parse(&format!("an unknown client {number}")), &UNKNOWN);
-            assert_eq!(cache.parse(kept).device, DeviceClass::Desktop);
-            assert!(cache.len() <= AGENT_CACHE_MAX_ITEMS);
-        }
-        for (user_agent, ..) in KNOWN {
-            assert_eq!(cache.parse(user_agent), &parse_agent(user_agent));
-        }
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn never_panics(user_agent in "\\PC{0,80}|(Mozilla/5.0 |\\(|Android |; |bot|/1.0 |CFNetwork|Darwin|Mobile ){0,60}") {
-            let agent = parse_agent(&user_agent);
-            let mut cache = AgentCache::new();
-            prop_assert_eq!(cache.parse(&user_agent), &agent);
+            let _ = parse_agent(&user_agent);
         }
     }
 }

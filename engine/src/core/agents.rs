@@ -44,3 +44,21 @@ impl Agents {
         halves.recent.get(key).or_else(|| halves.before.get(key)).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_the_same_again_and_stays_within_its_bound() {
+        let agents = Agents::default();
+        let curl = agents.packed(" curl/8.5.0 ");
+        assert_eq!(curl.split('\n').count(), 3);
+        for number in 0..2 * AGENT_CACHE_MAX_ITEMS {
+            agents.packed(&format!("an unknown client {number}"));
+            assert_eq!(agents.packed("curl/8.5.0"), curl);
+            let halves = agents.halves.read();
+            assert!(halves.recent.len() + halves.before.len() <= AGENT_CACHE_MAX_ITEMS);
+        }
+    }
+}
