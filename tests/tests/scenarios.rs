@@ -2,7 +2,6 @@
 #![expect(clippy::panic, reason = "a test: a panic is its report")]
 
 use spoor_tests::scenario::{Outcome, files, play};
-#[cfg(feature = "served")]
 use spoor_tests::target::Served;
 use spoor_tests::target::{Binary, Embedded, Maker, Naive};
 
@@ -34,12 +33,10 @@ fn the_engine_answers_as_written() {
 }
 
 #[test]
-#[ignore = "needs the engine's bodies and the server's binary"]
 fn the_binary_answers_as_written() {
     play_all(Binary::make, false, 10);
 }
 
-#[cfg(feature = "served")]
 #[test]
 fn the_server_answers_as_written() {
     play_all(Served::make, false, files().len());

@@ -79,7 +79,11 @@ fn event_reply(event: &EventReply, names: &mut Names) -> Vec<String> {
         line += &format!(" profile {}", names.profile(profile));
     }
     let mut lines = vec![line];
-    lines.extend(event.refused.iter().map(|(path, code)| format!("  refused {path} {code}")));
+    // JSON objects have no order, and what was sent as one may come in another.
+    let mut refused: Vec<String> =
+        event.refused.iter().map(|(path, code)| format!("  refused {path} {code}")).collect();
+    refused.sort();
+    lines.extend(refused);
     let mut warnings = event.warnings.clone();
     warnings.sort_unstable();
     lines.extend(warnings.iter().map(|warning| format!("  warning {warning}")));
@@ -142,7 +146,8 @@ pub(super) fn session(session: &Session, names: &mut Names) -> Vec<String> {
     ];
     lines.extend(named.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?))));
     if !session.utm.is_empty() {
-        let utm: Vec<String> = session.utm.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut utm: Vec<String> = session.utm.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        utm.sort();
         lines.push(format!("utm {}", utm.join(" ")));
     }
     let agent: Vec<&str> =

@@ -5,14 +5,12 @@ mod embedded;
 mod http;
 mod naive;
 mod power;
-#[cfg(feature = "served")]
 mod served;
 pub mod wire;
 
 pub use binary::Binary;
 pub use embedded::Embedded;
 pub use naive::Naive;
-#[cfg(feature = "served")]
 pub use served::Served;
 
 use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, StoredEvent};
