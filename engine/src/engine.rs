@@ -3,6 +3,7 @@
 use crate::check;
 use crate::core::agents::Agents;
 use crate::core::decide::Outcome;
+use crate::core::names::Names;
 use crate::core::prepare::{Command, prepare};
 use crate::core::sources::Registry;
 use crate::core::warm::warm;
@@ -39,6 +40,7 @@ struct Inner {
     mailbox: Sender<Message>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     agents: Agents,
+    names: Names,
     seeded: Option<Mutex<StdRng>>,
     dir: PathBuf,
 }
@@ -107,8 +109,15 @@ impl Engine {
         let dir = opening.dir.clone();
         let Opened { shared, mailbox, threads, pace: _ } = opening.open(registry)?;
         let seeded = environment.seed.map(|seed| Mutex::new(StdRng::seed_from_u64(seed)));
-        let inner =
-            Inner { shared, mailbox, threads: Mutex::new(threads), agents: Agents::default(), seeded, dir };
+        let inner = Inner {
+            shared,
+            mailbox,
+            threads: Mutex::new(threads),
+            agents: Agents::default(),
+            names: Names::default(),
+            seeded,
+            dir,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -138,12 +147,12 @@ impl Engine {
         if let Some(error) = inner.shared.closed() {
             return done(Err(TrackError::Failed(error)));
         }
-        let command = match inner.prepare(request) {
+        let mut command = match inner.prepare(request) {
             Ok(command) => Box::new(command),
             Err(rejection) => return done(Err(TrackError::Rejected(rejection))),
         };
         let mut version = (*inner.shared.published.current()).clone();
-        if let Ok(Some(outcome)) = warm(&mut version, &inner.shared.registry, &command) {
+        if let Ok(Some(outcome)) = warm(&mut version, &inner.shared.registry, &inner.names, &mut command) {
             return done(Ok(Answer { command, outcome }));
         }
         drop(version);

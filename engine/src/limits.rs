@@ -5,6 +5,8 @@
 
 /// Longest session id, profile id, source name and event id, in bytes after trimming.
 pub const ID_MAX_BYTES: usize = 128;
+/// Names of each kind whose numbers are kept at hand.
+pub const NAMES_AT_HAND_MAX: usize = 16_384;
 /// Longest event type, trait name, consent name and namespace, in bytes after trimming.
 pub const NAME_MAX_BYTES: usize = 128;
 /// Longest identifier value, in bytes before normalising.

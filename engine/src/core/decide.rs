@@ -141,7 +141,19 @@ pub(super) enum Repeat {
     New { step: Option<u8>, reused: bool },
 }
 
-/// The outcome of a request of nothing but repeats, with session and profile as they are now; else `None`.
+/// What looking for repeats came to.
+#[derive(Debug)]
+pub enum Lookup {
+    /// There is nothing else in the request: it is answered.
+    Repeats(Outcome),
+    /// There is.
+    New {
+        /// The session that was sent, if it is known.
+        session: Option<(SessionNo, Arc<SessionRow>)>,
+    },
+}
+
+/// Answers a request of nothing but repeats, with session and profile as they are now.
 ///
 /// # Errors
 /// [`Error`] if the store could not be read.
@@ -149,16 +161,16 @@ pub fn answer_repeats<V: View>(
     view: &mut V,
     registry: &Registry,
     command: &Command,
-) -> Result<Option<Outcome>, Error> {
+) -> Result<Lookup, Error> {
     if command.events.is_empty() {
-        return Ok(Some(Outcome::default()));
+        return Ok(Lookup::Repeats(Outcome::default()));
     }
     let stamp = Stamp { received: Timestamp(0), entropy: 0 };
     let mut decider = Decider::new(view, registry, command, stamp);
     let (session, sent) = (decider.find_session()?, decider.find_profile()?);
     match decider.find_repeats(session.as_ref(), &sent)? {
-        Some(firsts) => decider.answer_repeats(&firsts, &sent).map(Some),
-        None => Ok(None),
+        Some(firsts) => decider.answer_repeats(&firsts, &sent).map(Lookup::Repeats),
+        None => Ok(Lookup::New { session }),
     }
 }
 
@@ -234,10 +246,16 @@ impl<'a, S: View> Decider<'a, S> {
 
     /// The space's number, if anything was ever stored in it.
     fn known_space(&self) -> Result<Option<SpaceNo>, Error> {
+        if let Some(no) = self.command.names.space {
+            return Ok(Some(SpaceNo(no)));
+        }
         Ok(self.known_name(NameKind::Space, &self.command.source.space)?.map(|(no, _)| SpaceNo(no)))
     }
 
     fn known_source(&self) -> Result<Option<SourceNo>, Error> {
+        if let Some(no) = self.command.names.source {
+            return Ok(Some(SourceNo(no)));
+        }
         Ok(self.known_name(NameKind::Source, &self.command.source.name)?.map(|(no, _)| SourceNo(no)))
     }
 
@@ -549,11 +567,17 @@ impl<S: State> Decider<'_, S> {
 
     pub(super) fn source_no(&mut self) -> Result<SourceNo, Error> {
         let command = self.command;
-        Ok(SourceNo(self.name(NameKind::Source, &command.source.name)?))
+        match command.names.source {
+            Some(no) => Ok(SourceNo(no)),
+            None => Ok(SourceNo(self.name(NameKind::Source, &command.source.name)?)),
+        }
     }
 
     pub(super) fn space_no(&mut self) -> Result<SpaceNo, Error> {
         let command = self.command;
-        Ok(SpaceNo(self.name(NameKind::Space, &command.source.space)?))
+        match command.names.space {
+            Some(no) => Ok(SpaceNo(no)),
+            None => Ok(SpaceNo(self.name(NameKind::Space, &command.source.space)?)),
+        }
     }
 }

@@ -61,10 +61,14 @@ impl<S: State> Decider<'_, S> {
         let (time, clamped) = self.event_time(event, index);
         let (part, session) = self.place(choice, time)?;
         let accepted = self.accept(event, parsed, choice.profile, time)?;
-        let event_type = TypeNo(self.name(NameKind::EventType, &event.event_type)?);
-        let agent = match &command.agent {
-            Some(packed) => AgentNo(self.name(NameKind::Agent, packed)?),
-            None => AgentNo(0),
+        let event_type = match command.names.event_types.get(index) {
+            Some(Some(no)) => TypeNo(*no),
+            _ => TypeNo(self.name(NameKind::EventType, &event.event_type)?),
+        };
+        let agent = match (&command.agent, command.names.agent) {
+            (None, _) => AgentNo(0),
+            (Some(_), Some(no)) => AgentNo(no),
+            (Some(packed), None) => AgentNo(self.name(NameKind::Agent, packed)?),
         };
         self.emit(Effect::Event(EventEffect {
             index: u16::try_from(index).unwrap_or(u16::MAX),

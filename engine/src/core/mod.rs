@@ -22,6 +22,7 @@ pub mod view;
 mod choose;
 pub mod decide;
 mod event;
+pub mod names;
 pub mod prepare;
 pub mod silence;
 pub mod sources;

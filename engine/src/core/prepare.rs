@@ -4,6 +4,7 @@
 
 use super::agents::Agents;
 use super::decimal::Decimal;
+use super::names::KnownNames;
 use super::normalize::normalize;
 use super::page::page_facts;
 use super::sources::{Registry, Source};
@@ -29,6 +30,8 @@ pub struct Command {
     pub agent: Option<Arc<str>>,
     /// What decisions need of each event.
     pub events: Vec<CommandEvent>,
+    /// Numbers that were looked up before the request queued.
+    pub names: KnownNames,
 }
 
 /// What decisions need of an event, beside the event itself.
@@ -102,7 +105,7 @@ pub fn prepare(
         events.push(prepare_event(event, index, &source, registry, draw_id)?);
     }
     let agent = request.user_agent.as_deref().map(|text| agents.packed(text));
-    Ok(Command { request, source, agent, events })
+    Ok(Command { request, source, agent, events, names: KnownNames::default() })
 }
 
 fn prepare_event(

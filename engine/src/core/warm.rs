@@ -1,48 +1,50 @@
 //! What a caller's thread does before a request queues: it answers repeats by itself, and looks up the rows
 //! that the writer will want, so that they are at hand.
 
-use super::decide::{Outcome, answer_repeats};
+use super::decide::{Lookup, Outcome, answer_repeats};
+use super::names::{KnownNames, Names};
 use super::prepare::Command;
 use super::root::{fragment_row, root_of};
-use super::rows::{NameKey, NameKind, SessionKey};
-use super::session::session_row;
+use super::rows::NameKind;
 use super::sources::Registry;
 use super::view::View;
 use crate::error::Error;
-use crate::ids::{FragmentNo, SpaceNo};
+use crate::ids::FragmentNo;
 
 /// The outcome of a request of nothing but repeats, all of which are visible; else `None`, and the rows that
 /// deciding will look up have been read.
 ///
 /// # Errors
 /// [`Error`] if the store could not be read; the writer will tell.
-pub fn warm<V: View>(view: &mut V, registry: &Registry, command: &Command) -> Result<Option<Outcome>, Error> {
-    if let Some(outcome) = answer_repeats(view, registry, command)? {
-        return Ok(Some(outcome));
-    }
-    for (kind, text) in [(NameKind::Source, &command.source.name), (NameKind::Space, &command.source.space)] {
-        view.names(&NameKey { kind, text: text.clone() })?;
-    }
+pub fn warm<V: View>(
+    view: &mut V,
+    registry: &Registry,
+    names: &Names,
+    command: &mut Command,
+) -> Result<Option<Outcome>, Error> {
+    command.names = KnownNames {
+        source: names.number(view, NameKind::Source, &command.source.name)?,
+        space: names.number(view, NameKind::Space, &command.source.space)?,
+        agent: match &command.agent {
+            Some(packed) => names.number(view, NameKind::Agent, packed)?,
+            None => None,
+        },
+        event_types: Vec::with_capacity(command.request.events.len()),
+    };
     for event in &command.request.events {
-        let text = event.event_type.as_str().into();
-        view.names(&NameKey { kind: NameKind::EventType, text })?;
+        command.names.event_types.push(names.number(view, NameKind::EventType, &event.event_type)?);
     }
-    if let Some(id) = command.request.session.as_deref() {
-        warm_session(view, command, id)?;
+    let session = match answer_repeats(view, registry, command)? {
+        Lookup::Repeats(outcome) => return Ok(Some(outcome)),
+        Lookup::New { session } => session,
+    };
+    if let Some((_, row)) = session {
+        view.parts(&row.current.part)?;
+        if let Some(fragment) = row.current.fragment {
+            warm_fragment(view, fragment)?;
+        }
     }
     Ok(None)
-}
-
-fn warm_session<V: View>(view: &V, command: &Command, id: &str) -> Result<(), Error> {
-    let space = view.names(&NameKey { kind: NameKind::Space, text: command.source.space.clone() })?;
-    let Some(space) = space.map(|row| SpaceNo(row.no)) else { return Ok(()) };
-    let Some(session) = view.session_ids(&SessionKey { space, id: id.into() })? else { return Ok(()) };
-    let (_, row) = session_row(view, *session)?;
-    view.parts(&row.current.part)?;
-    match row.current.fragment {
-        Some(fragment) => warm_fragment(view, fragment),
-        None => Ok(()),
-    }
 }
 
 fn warm_fragment<V: View>(view: &V, fragment: FragmentNo) -> Result<(), Error> {

@@ -17,6 +17,7 @@ use crate::core::decision::{Decision, Effect};
 use crate::error::Error;
 use crate::request::TrackRequest;
 use crate::time::Timestamp;
+use std::cell::RefCell;
 use std::path::Path;
 
 /// The version of records written now.
@@ -27,9 +28,15 @@ const HAS_ENTROPY: u8 = 1;
 /// Bytes of a request, as a record holds them.
 #[must_use]
 pub fn encode_command(request: &TrackRequest) -> Vec<u8> {
-    let mut out = Vec::with_capacity(512);
-    encode_into(&mut out, request);
-    out
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(4_096));
+    }
+    // Grown once a thread; what is kept is as long as it must be.
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        encode_into(buffer, request);
+        buffer.as_slice().to_vec()
+    })
 }
 
 /// Writes a record's bytes to `out`, which is cleared first.

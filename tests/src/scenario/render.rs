@@ -146,7 +146,8 @@ pub(super) fn session(session: &Session, names: &mut Names) -> Vec<String> {
     ];
     lines.extend(named.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?))));
     if !session.utm.is_empty() {
-        let mut utm: Vec<String> = session.utm.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut utm: Vec<String> =
+            session.utm.iter().map(|(name, value)| format!("{name}={value}")).collect();
         utm.sort();
         lines.push(format!("utm {}", utm.join(" ")));
     }
