@@ -248,6 +248,8 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
+                // Before anyone hears of it, the engine is closed.
+                self.fail(&error);
                 done(Err(TrackError::Failed(error.clone())));
                 Err(error)
             }
