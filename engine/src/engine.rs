@@ -8,9 +8,11 @@ use crate::core::prepare::{Command, prepare};
 use crate::core::sources::Registry;
 use crate::core::warm::warm;
 use crate::error::{Error, TrackError};
+use crate::ids::EventSeq;
 use crate::limits::REQUEST_MAX_BYTES;
 use crate::model::{CheckReport, Status};
 use crate::read::Snapshot;
+use crate::redecide;
 use crate::reply::Reply;
 use crate::request::TrackRequest;
 use crate::settings::Settings;
@@ -210,6 +212,22 @@ impl Engine {
         }
         let snapshot = Snapshot::new(&self.inner.shared, true);
         check::check(&snapshot, self.status())
+    }
+
+    /// Decides the whole log again, in memory, by the rules and settings of now, and compares: `None` if every
+    /// decision comes out as it was recorded, else the position of the first request that does not. With the
+    /// binary and settings that wrote the log anything but `None` is a bug; after a change of either it tells
+    /// where the change begins to matter. Nothing is written, and nobody waits. Reads the log once, and keeps the
+    /// rows of the whole state in memory meanwhile.
+    ///
+    /// # Errors
+    /// [`Error`] if the log could not be read.
+    pub fn decide_again(&self) -> Result<Option<EventSeq>, Error> {
+        if let Some(error) = self.inner.shared.closed() {
+            return Err(error);
+        }
+        let snapshot = Snapshot::new(&self.inner.shared, true);
+        redecide::decide_again(snapshot.version()?, &self.inner.shared.registry, &self.inner.agents)
     }
 
     /// The state in numbers. Costs nothing.

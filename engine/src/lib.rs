@@ -16,6 +16,7 @@ pub mod store;
 mod check;
 mod engine;
 mod read;
+mod redecide;
 mod words;
 
 pub use engine::{Answer, Engine, Environment};

@@ -102,6 +102,8 @@ pub const INDEX_REST_FACTOR: u32 = 4;
 pub const INDEX_REST_MIN_MS: u64 = 1;
 /// Longest such rest, in milliseconds.
 pub const INDEX_REST_MAX_MS: u64 = 50;
+/// Smallest generation of the overlay, in bytes: below, there would be a checkpoint for every few requests.
+pub const GENERATION_MIN_BYTES: usize = 64 << 10;
 
 const _: () = assert!(TRAIT_MAX_SET_ONCES >= 3);
 const _: () = assert!(INDEX_REST_MIN_MS <= INDEX_REST_MAX_MS);

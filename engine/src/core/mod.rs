@@ -28,6 +28,9 @@ pub mod silence;
 pub mod sources;
 pub mod warm;
 
+// The same without a store.
+pub mod memory;
+
 /// The longest beginning of `text` that has at most `bytes_max` bytes and ends between two characters.
 fn truncated(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));

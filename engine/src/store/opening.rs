@@ -21,7 +21,7 @@ use crate::core::apply::apply;
 use crate::core::rows::Counters;
 use crate::core::sources::Registry;
 use crate::error::Error;
-use crate::limits::MAILBOX_MAX_REQUESTS;
+use crate::limits::{GENERATION_MIN_BYTES, MAILBOX_MAX_REQUESTS};
 use crate::settings::StoreSettings;
 use crate::time::Clock;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -125,7 +125,7 @@ impl Opening {
     }
 
     fn generation_bytes(&self) -> usize {
-        (self.settings.overlay_bytes / 2).max(1 << 20)
+        (self.settings.overlay_bytes / 2).max(GENERATION_MIN_BYTES)
     }
 
     fn index_path(&self) -> PathBuf {

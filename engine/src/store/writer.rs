@@ -185,9 +185,13 @@ impl Writer {
                 self.group(job)?;
             }
             Message::Tick(done) => {
-                let ended = self.end_silent()?;
-                // Nobody waits any more: nothing to tell.
-                let _ = done.send(Ok(ended));
+                let ended = self.end_silent();
+                if let Err(error) = &ended {
+                    self.fail(error);
+                }
+                // If nobody waits any more, there is nothing to tell.
+                let _ = done.send(ended.clone());
+                ended?;
             }
             Message::Checkpoint(done) => {
                 if self.staging.layers.frozen.is_some() {
@@ -249,6 +253,8 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
+                // Before anyone hears of it, the engine is closed.
+                self.fail(&error);
                 done(Err(TrackError::Failed(error.clone())));
                 Err(error)
             }

@@ -141,7 +141,12 @@ impl Target for Embedded {
     }
 
     fn check(&mut self) -> Option<CheckReport> {
-        Some(self.engine().check().expect("checking"))
+        let mut report = self.engine().check().expect("checking");
+        // The rules and settings are those that wrote the log, so every decision must come out the same.
+        if let Some(seq) = self.engine().decide_again().expect("deciding again") {
+            report.faults.push(format!("decided again, position {} comes out differently", seq.0));
+        }
+        Some(report)
     }
 
     fn profile(&mut self, id: &str) -> Result<Profile, ReadError> {

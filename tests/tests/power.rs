@@ -1,0 +1,430 @@
+//! Power cuts and I/O errors under the whole engine: what was acknowledged is there, and nothing is half there.
+//!
+//! A small history is played on a disk in memory that is told at which operation to fail. Segments and generations
+//! are so small that freezing, checkpoints, new segments and sealing happen all the time. Then the store is opened on
+//! what the disk kept, and compared with what its clients were told.
+//!
+//! `SPOOR_POWER_RUNS` says at how many operations of a history each kind of fault is tried (70), `SPOOR_POWER_SEED`
+//! which history it is (1).
+#![expect(clippy::panic, clippy::expect_used, reason = "a test: a panic is its report")]
+
+use spoor::settings::StoreSettings;
+use spoor::store::disk::sim::{Fault, SimDisk};
+use spoor::store::disk::{Disk, DiskFile, DiskLock};
+use spoor::{
+    Engine, Environment, Error, Event, EventStatus, Json, ManualClock, Settings, Timestamp, TrackError,
+    TrackRequest, TraitOperations,
+};
+use spoor_tests::history::Dice;
+use spoor_tests::scenario::BEGIN;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+const DIR: &str = "/store";
+const LOG_DIR: &str = "/store/log";
+/// Steps of a history.
+const STEPS: usize = 70;
+/// Requests that are sent again when a store is verified.
+const SENT_AGAIN_MAX: usize = 12;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+fn settings() -> Settings {
+    let store = StoreSettings { overlay_bytes: 0, segment_bytes: 16 << 10, ..StoreSettings::default() };
+    Settings { store, ..Settings::default() }
+}
+
+/// What a client was told of its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    /// That it is stored, at these positions.
+    Acknowledged(Vec<u64>),
+    /// That nothing of it was written.
+    Refused,
+    /// That it may be stored or not.
+    Unknown,
+}
+
+/// A client: what it sends, and what it was told.
+struct Client {
+    dice: Dice,
+    clock: Arc<ManualClock>,
+    requests: Vec<(TrackRequest, Fate)>,
+    profiles: Vec<String>,
+    events: u64,
+}
+
+/// Whether a history came to its end.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Played,
+    Failed,
+}
+
+impl Client {
+    fn new(seed: u64) -> Self {
+        Self {
+            dice: Dice::new(seed),
+            clock: Arc::new(ManualClock::new(BEGIN)),
+            requests: Vec::new(),
+            profiles: Vec::new(),
+            events: 0,
+        }
+    }
+
+    fn open(&self, disk: &Arc<dyn Disk>) -> Result<Engine, Error> {
+        Engine::open_with(DIR, settings(), self.environment(disk))
+    }
+
+    fn environment(&self, disk: &Arc<dyn Disk>) -> Environment {
+        Environment { disk: Arc::clone(disk), clock: self.clock.clone(), seed: None }
+    }
+
+    fn request(&mut self) -> TrackRequest {
+        let session = (self.dice.below(4) > 0).then(|| format!("s-{}", self.dice.below(6)));
+        let known = self.dice.below(self.profiles.len() as u64 * 2 + 1);
+        let profile = usize::try_from(known).ok().and_then(|known| self.profiles.get(known)).cloned();
+        let events = (0..=self.dice.below(5)).map(|_| self.event()).collect();
+        TrackRequest { session, profile, events, ..TrackRequest::default() }
+    }
+
+    fn event(&mut self) -> Event {
+        self.events += 1;
+        let filling = "x".repeat(usize::try_from(self.dice.below(600)).expect("small"));
+        let json = |text: String| Json::parse(&text).expect("JSON");
+        Event {
+            id: Some(format!("e-{}", self.events)),
+            event_type: ["page-view", "click", "session-end"][self.events as usize % 3].to_owned(),
+            time: Some(Timestamp(BEGIN.0 + i64::try_from(self.dice.below(1_000_000_000)).expect("small"))),
+            properties: Some(json(format!("{{\"filling\":\"{filling}\"}}"))),
+            traits: TraitOperations {
+                set: vec![("last".to_owned(), json(self.events.to_string()))],
+                add: vec![("sum".to_owned(), json("1".to_owned()))],
+                ..TraitOperations::default()
+            },
+            ..Event::default()
+        }
+    }
+
+    /// Plays a history until its end, or until the store takes nothing any more.
+    fn play(&mut self, disk: &Arc<dyn Disk>) -> Result<End, String> {
+        let Ok(mut engine) = self.open(disk) else { return Ok(End::Failed) };
+        for _ in 0..STEPS {
+            let done = match self.dice.below(20) {
+                0..2 => engine.checkpoint(),
+                2 => {
+                    self.clock.advance_ms(31 * 60 * 1_000);
+                    engine.tick().map(|_| ())
+                }
+                3 if self.dice.below(3) == 0 => {
+                    let closed = engine.close();
+                    let opened = self.open(disk);
+                    match (closed, opened) {
+                        (_, Ok(opened)) => engine = opened,
+                        (Err(_), Err(_)) | (Ok(()), Err(_)) => return Ok(End::Failed),
+                    }
+                    Ok(())
+                }
+                4 => self.send_again(&engine)?,
+                _ => self.send_new(&engine)?,
+            };
+            if let Err(error) = done {
+                let said = self.must_be_closed(&engine, &error);
+                engine.abandon();
+                return said.map(|()| End::Failed);
+            }
+        }
+        let closed = engine.close();
+        Ok(if closed.is_ok() { End::Played } else { End::Failed })
+    }
+
+    fn send_new(&mut self, engine: &Engine) -> Result<Result<(), Error>, String> {
+        self.clock.advance_ms(1_000);
+        let request = self.request();
+        let (fate, result) = match engine.track(request.clone()) {
+            Ok(reply) => {
+                if reply.events.iter().any(|event| event.status != EventStatus::Stored) {
+                    return Err(format!("new events came as repeats: {reply:?}"));
+                }
+                self.profiles.extend(reply.profile.map(|profile| profile.id));
+                (Fate::Acknowledged(reply.events.iter().map(|event| event.seq.0).collect()), Ok(()))
+            }
+            Err(TrackError::Failed(error)) if error.nothing_written() => (Fate::Refused, Err(error)),
+            Err(TrackError::Failed(error)) => (Fate::Unknown, Err(error)),
+            Err(TrackError::Rejected(rejection)) => return Err(format!("a sound request: {rejection}")),
+        };
+        self.requests.push((request, fate));
+        Ok(result)
+    }
+
+    /// Sends an acknowledged request again, as a client does that did not hear the answer.
+    fn send_again(&mut self, engine: &Engine) -> Result<Result<(), Error>, String> {
+        let at = self.dice.below(self.requests.len() as u64 + 1);
+        let picked = usize::try_from(at).ok().and_then(|at| self.requests.get(at));
+        let Some((request, Fate::Acknowledged(seqs))) = picked else { return Ok(Ok(())) };
+        repeat(engine, request, seqs)
+    }
+
+    /// After an error everybody is told so, and why.
+    fn must_be_closed(&mut self, engine: &Engine, error: &Error) -> Result<(), String> {
+        let known = matches!(error, Error::Indeterminate { .. } | Error::Closed { .. } | Error::Io { .. });
+        if !known {
+            return Err(format!("an unexpected kind of error: {error:?}"));
+        }
+        if engine.failure().is_none_or(|reason| reason.is_empty()) {
+            return Err(format!("it failed ({error}) and does not say why"));
+        }
+        let request = self.request();
+        match engine.track(request.clone()) {
+            Err(TrackError::Failed(Error::Closed { .. })) => {
+                self.requests.push((request, Fate::Refused));
+                Ok(())
+            }
+            other => Err(format!("it failed ({error}) and still answers {other:?}")),
+        }
+    }
+
+    /// Opens what a disk kept and compares it with what was told. What was left open is known afterwards.
+    fn verify(&mut self, disk: &Arc<dyn Disk>) -> Result<(), String> {
+        let engine = self.open(disk).map_err(|error| format!("opening: {error}"))?;
+        let verified = self.verify_open(&engine);
+        let digest = verified.and_then(|()| digest(&engine));
+        engine.abandon();
+        let digest = digest?;
+        Engine::rebuild(DIR, settings(), self.environment(disk)).map_err(|error| format!("rebuild: {error}"))?;
+        let engine = self.open(disk).map_err(|error| format!("opening after a rebuild: {error}"))?;
+        let rebuilt = self::digest(&engine);
+        engine.close().map_err(|error| format!("closing: {error}"))?;
+        if rebuilt? == digest { Ok(()) } else { Err("a rebuild gives another state".to_owned()) }
+    }
+
+    fn verify_open(&mut self, engine: &Engine) -> Result<(), String> {
+        let snapshot = engine.snapshot().map_err(|error| format!("a snapshot: {error}"))?;
+        let events = snapshot.events_after(0, usize::MAX).map_err(|error| format!("reading: {error}"))?;
+        let mut stored: BTreeMap<String, u64> = BTreeMap::new();
+        for event in events {
+            if let Some(first) = stored.insert(event.id, event.seq.0) {
+                return Err(format!("the event at {first} is stored again at {}", event.seq.0));
+            }
+        }
+        for (request, fate) in &mut self.requests {
+            settle(request, fate, &mut stored)?;
+        }
+        if !stored.is_empty() {
+            return Err(format!("nobody sent {stored:?}"));
+        }
+        let every = self.requests.len().div_ceil(SENT_AGAIN_MAX).max(1);
+        for (request, fate) in self.requests.iter().step_by(every) {
+            if let Fate::Acknowledged(seqs) = fate {
+                repeat(engine, request, seqs)?.map_err(|error| format!("sending again: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compares what is stored of a request with what its client was told.
+fn settle(request: &TrackRequest, fate: &mut Fate, stored: &mut BTreeMap<String, u64>) -> Result<(), String> {
+    let ids: Vec<&str> = request.events.iter().filter_map(|event| event.id.as_deref()).collect();
+    let found: Vec<u64> = ids.iter().filter_map(|id| stored.remove(*id)).collect();
+    let told = fate.clone();
+    let wrong = || Err(format!("{ids:?} was {told:?} and is stored at {found:?}"));
+    if !found.is_sorted_by(|one, next| one + 1 == *next) {
+        return wrong();
+    }
+    match &told {
+        Fate::Acknowledged(seqs) if *seqs != found => return wrong(),
+        Fate::Acknowledged(_) => {}
+        Fate::Refused if !found.is_empty() => return wrong(),
+        Fate::Refused => {}
+        Fate::Unknown if found.is_empty() => *fate = Fate::Refused,
+        Fate::Unknown if found.len() != ids.len() => return wrong(),
+        // It was shown to a reader, and must stay.
+        Fate::Unknown => *fate = Fate::Acknowledged(found),
+    }
+    Ok(())
+}
+
+fn repeat(engine: &Engine, request: &TrackRequest, seqs: &[u64]) -> Result<Result<(), Error>, String> {
+    match engine.track(request.clone()) {
+        Ok(reply) => {
+            let same = reply.events.iter().map(|event| event.seq.0).eq(seqs.iter().copied());
+            let repeats = reply.events.iter().all(|event| event.status == EventStatus::Duplicate);
+            if same && repeats { Ok(Ok(())) } else { Err(format!("at {seqs:?}, sent again: {reply:?}")) }
+        }
+        Err(TrackError::Failed(error)) => Ok(Err(error)),
+        Err(TrackError::Rejected(rejection)) => Err(format!("sent again: {rejection}")),
+    }
+}
+
+/// The store digest of a store that is sound and decides as it did.
+fn digest(engine: &Engine) -> Result<String, String> {
+    let report = engine.check().map_err(|error| format!("checking: {error}"))?;
+    let again = engine.decide_again().map_err(|error| format!("deciding again: {error}"))?;
+    match (report.faults.as_slice(), again) {
+        ([], None) => Ok(report.store_digest),
+        (faults, again) => Err(format!("not sound: {faults:?}; decided again: {again:?}")),
+    }
+}
+
+/// What is left of a disk when its machine comes up again.
+fn after(disk: &SimDisk, fault: Fault, seed: u64) -> SimDisk {
+    match fault {
+        Fault::PowerCut => disk.power_cut(seed),
+        // The machine may go on, or its power go in the end.
+        Fault::Fails | Fault::FailsForGood if seed % 2 == 0 => disk.kill(),
+        Fault::Fails | Fault::FailsForGood => disk.power_cut(seed),
+    }
+}
+
+/// Plays the history of `seed` with a fault at an operation, verifies what is left, goes on with another fault soon
+/// after opening, and verifies again. Returns whether the first one ended it.
+fn run(seed: u64, operation: u64, fault: Fault) -> Result<End, String> {
+    let mut client = Client::new(seed);
+    let mut disk = SimDisk::new();
+    disk.fault_at(operation, fault);
+    let end = client.play(&shared(&disk))?;
+    disk = after(&disk, fault, operation);
+    // Opening is cut too, and begins again.
+    disk.fault_at(operation % 97, fault);
+    if client.verify(&shared(&disk)).is_err() {
+        disk = after(&disk, fault, operation / 2);
+        client.verify(&shared(&disk))?;
+    }
+    disk = after(&disk, fault, operation / 3);
+    disk.fault_at(100 + operation % 701, fault);
+    client.play(&shared(&disk))?;
+    client.verify(&shared(&after(&disk, fault, operation / 5)))?;
+    Ok(end)
+}
+
+fn shared(disk: &SimDisk) -> Arc<dyn Disk> {
+    Arc::new(disk.clone())
+}
+
+/// Operations that a history takes when nothing fails.
+fn operations(seed: u64) -> u64 {
+    let disk = SimDisk::new();
+    let mut client = Client::new(seed);
+    assert_eq!(client.play(&shared(&disk)), Ok(End::Played));
+    let operations = disk.operations();
+    client.verify(&shared(&disk)).expect("a history without a fault");
+    operations
+}
+
+fn everywhere(fault: Fault) {
+    let seed = number("SPOOR_POWER_SEED", 1);
+    let runs = number("SPOOR_POWER_RUNS", 70);
+    let operations = operations(seed);
+    let mut failed = 0;
+    for run_number in 0..runs {
+        let operation = operations * run_number / runs;
+        match run(seed, operation, fault) {
+            Ok(end) => failed += u64::from(end == End::Failed),
+            Err(reason) => panic!("history {seed}, {fault:?} at operation {operation}: {reason}"),
+        }
+    }
+    eprintln!("{fault:?}: {failed} of {runs} runs were ended by it; {operations} operations");
+    assert!(failed * 2 > runs, "{fault:?} ended {failed} of {runs} runs: most of them tried nothing");
+}
+
+#[test]
+fn a_power_cut_at_any_operation_loses_nothing_acknowledged() {
+    everywhere(Fault::PowerCut);
+}
+
+#[test]
+fn a_failing_operation_is_told_and_loses_nothing_acknowledged() {
+    everywhere(Fault::Fails);
+}
+
+#[test]
+fn a_disk_that_fails_for_good_is_told_and_loses_nothing_acknowledged() {
+    everywhere(Fault::FailsForGood);
+}
+
+/// What the histories are made for does happen in them.
+#[test]
+fn histories_reach_every_part_of_the_store() {
+    let disk = SimDisk::new();
+    let mut client = Client::new(number("SPOOR_POWER_SEED", 1));
+    assert_eq!(client.play(&shared(&disk)), Ok(End::Played));
+    let names = disk.list(Path::new(LOG_DIR)).expect("a log");
+    assert!(names.iter().filter(|name| name.ends_with(".sealed")).count() > 3, "{names:?}");
+    let engine = client.open(&shared(&disk)).expect("opening");
+    let status = engine.status();
+    assert!(status.checkpoint_position > 0 && status.sessions > 3, "{status:?}");
+    assert!(status.events < status.position, "no session ended by silence: {status:?}");
+    engine.close().expect("closing");
+}
+
+/// A disk that says that it has synced the log and has not. The index it syncs: a redb file that was never synced is
+/// beyond what redb can tell from a sound one.
+#[derive(Debug)]
+struct Lying(SimDisk);
+
+#[derive(Debug)]
+struct LyingFile(Arc<dyn DiskFile>);
+
+impl Disk for Lying {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.0.open(path, create)?;
+        Ok(if path.starts_with(LOG_DIR) { Arc::new(LyingFile(file)) } else { file })
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.0.create_dir_all(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.0.list(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        self.0.lock(path)
+    }
+}
+
+impl DiskFile for LyingFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at(bytes, offset)
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.0.set_length(length)
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The proof that these tests can fail: without syncs they must.
+#[test]
+fn a_disk_that_lies_is_caught() {
+    let seed = number("SPOOR_POWER_SEED", 1);
+    let caught = (1..=8).filter(|turn| {
+        let disk = SimDisk::new();
+        disk.fault_at(turn * 60, Fault::PowerCut);
+        let mut client = Client::new(seed);
+        let played = client.play(&(Arc::new(Lying(disk.clone())) as Arc<dyn Disk>));
+        played.and_then(|_| client.verify(&shared(&disk.power_cut(*turn)))).is_err()
+    });
+    let caught = caught.count();
+    assert!(caught >= 4, "{caught} of 8 histories on a disk that never syncs were found out");
+}
