@@ -8,11 +8,12 @@
 //! Consents are not in it, since inside a fragment the one received later wins.
 
 use crate::core::decision::{Effect, EventEffect};
+use crate::core::numbers::Numbers;
 use crate::core::root::{members_of, root_of};
 use crate::core::rows::{
     Counters, Mark, NameKey, NameKind, PartRow, RepeatKey, SessionKey, SessionRow, TallyRow,
 };
-use crate::core::session::{SessionNumbers, parts_of, session_row};
+use crate::core::session::{parts_of, session_row};
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{DeviceNo, EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo, SpaceNo};
@@ -222,15 +223,15 @@ impl Check<'_> {
         let postings = self.version.layers.postings(part, self.version.counters.seq.0)?;
         let places = postings.iter().fold(0_u64, |sum, event| sum.wrapping_add(place_hash(event.seq)));
         let said = self.part_sum(part);
-        let holds = row.events == said.events
-            && row.page_views == said.page_views
-            && row.conversions == said.conversions
+        let holds = row.numbers.events == said.events
+            && row.numbers.page_views == said.page_views
+            && row.numbers.conversions == said.conversions
             && postings.len() as u64 == said.events
             && places == said.places;
         self.expect(holds, || format!("part {} does not count what the log says", part.0));
         let first = postings.iter().map(|event| event.time).min();
         let last = postings.iter().map(|event| event.time).max();
-        let ends = (row.start.map(|mark| mark.time), row.last.map(|mark| mark.time));
+        let ends = (row.numbers.start.map(|mark| mark.time), row.numbers.last.map(|mark| mark.time));
         self.expect(ends == (first, last), || format!("part {} begins or ends elsewhere", part.0));
         for event in &postings {
             self.store.update(&event.seq.0.to_le_bytes());
@@ -332,8 +333,8 @@ impl Check<'_> {
             if let Some((part, session)) = part.and_then(|part| Some((part.clone(), part.session?)))
                 && part.fragment.is_none()
             {
-                let mut numbers = SessionNumbers::default();
-                numbers.add(&part);
+                let mut numbers = Numbers::default();
+                numbers.add(&part.numbers);
                 let sum = self.part_sum(PartNo(no));
                 digests.push(self.session_content(session, &numbers, sum.content)?);
             }
@@ -359,7 +360,7 @@ impl Check<'_> {
         let counters = profile.counters;
         let counted = (counters.events, counters.sessions, counters.implicit_sessions, counters.page_views);
         encode_into_hasher(&mut hash, &(counted, profile.first_seen, profile.last_seen));
-        let mut sessions: BTreeMap<SessionNo, (SessionNumbers, u128)> = BTreeMap::new();
+        let mut sessions: BTreeMap<SessionNo, (Numbers, u128)> = BTreeMap::new();
         let mut implicit = 0_u128;
         for listed in self.snapshot.parts_of_fragments(&members)? {
             let part_no = listed?.part;
@@ -369,7 +370,7 @@ impl Check<'_> {
                 Some(session) => {
                     let session = session_row(self.version, session)?.0;
                     let entry = sessions.entry(session).or_default();
-                    entry.0.add(&part);
+                    entry.0.add(&part.numbers);
                     entry.1 = entry.1.wrapping_add(content);
                 }
                 None => implicit = implicit.wrapping_add(content),
@@ -409,7 +410,7 @@ impl Check<'_> {
     fn session_content(
         &self,
         session: SessionNo,
-        numbers: &SessionNumbers,
+        numbers: &Numbers,
         content: u128,
     ) -> Result<[u8; 32], Error> {
         let (_, row) = session_row(self.version, session)?;
@@ -427,12 +428,13 @@ impl Check<'_> {
 }
 
 fn add_part(sum: &mut TallyRow, part: &PartRow) {
-    sum.events += part.events;
-    sum.page_views += part.page_views;
+    let numbers = &part.numbers;
+    sum.events += numbers.events;
+    sum.page_views += numbers.page_views;
     if part.session.is_none() {
-        sum.implicit_sessions += part.events;
+        sum.implicit_sessions += numbers.events;
     }
-    let (start, last) = (part.start.map(|mark| mark.time), part.last.map(|mark| mark.time));
+    let (start, last) = (numbers.start.map(|mark| mark.time), numbers.last.map(|mark| mark.time));
     sum.first = [sum.first, start].into_iter().flatten().min();
     sum.last = sum.last.max(last);
 }

@@ -2,8 +2,8 @@
 
 use crate::check;
 use crate::core::agents::Agents;
-use crate::core::decide::Outcome;
 use crate::core::names::Names;
+use crate::core::outcome::Outcome;
 use crate::core::prepare::{Command, prepare};
 use crate::core::sources::Registry;
 use crate::core::warm::warm;

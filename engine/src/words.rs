@@ -1,6 +1,6 @@
 //! Puts an outcome into words: the reply.
 
-use crate::core::decide::{EventOutcome, Outcome, SessionName, SessionOutcome};
+use crate::core::outcome::{EventOutcome, Outcome, SessionName, SessionOutcome};
 use crate::core::prepare::Command;
 use crate::ids::ProfileKey;
 use crate::reply::{EventReply, ProfileReply, Reply, SessionReply};

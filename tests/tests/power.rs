@@ -196,7 +196,8 @@ impl Client {
         let digest = verified.and_then(|()| digest(&engine));
         engine.abandon();
         let digest = digest?;
-        Engine::rebuild(DIR, settings(), self.environment(disk)).map_err(|error| format!("rebuild: {error}"))?;
+        Engine::rebuild(DIR, settings(), self.environment(disk))
+            .map_err(|error| format!("rebuild: {error}"))?;
         let engine = self.open(disk).map_err(|error| format!("opening after a rebuild: {error}"))?;
         let rebuilt = self::digest(&engine);
         engine.close().map_err(|error| format!("closing: {error}"))?;

@@ -4,6 +4,7 @@
 //! it is told as [`Error::Damaged`] by the caller through [`missing`].
 
 use super::decision::{Effect, EventEffect};
+use super::numbers::Numbers;
 use super::root::{members_of, root_of};
 use super::rows::{
     ClientIdRow, ConsentsRow, Counters, DeviceRow, FragmentRow, GapKey, GroupRow, Mark, NameKey, NameKind,
@@ -12,7 +13,7 @@ use super::rows::{
 use super::traits::Order;
 use super::view::State;
 use crate::error::Error;
-use crate::ids::{AgentNo, EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo};
+use crate::ids::{EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo};
 use crate::time::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -177,23 +178,7 @@ fn open_part<S: State>(
     fragment: Option<FragmentNo>,
     timeout_ms: u32,
 ) -> Result<(), Error> {
-    let row = PartRow {
-        session,
-        fragment,
-        timeout_ms,
-        events: 0,
-        page_views: 0,
-        conversions: 0,
-        value: None,
-        start: None,
-        last: None,
-        entry: None,
-        exit: None,
-        end: None,
-        agent: AgentNo(0),
-        received_last: Timestamp(0),
-        due_ms: 0,
-    };
+    let row = PartRow { session, fragment, numbers: Numbers { timeout_ms, ..Numbers::default() }, due_ms: 0 };
     if let Some(fragment) = fragment {
         state.touch_part(fragment, part);
     }
@@ -317,12 +302,12 @@ fn count_in_part<S: State>(
 ) -> Result<Option<FragmentNo>, Error> {
     let mut row = owned(state.parts(&part)?, "part")?;
     let mark = Mark { time: event.time, tie: event.tie(), seq };
-    row.add(event, mark, stamp);
+    row.numbers.add_event(event, mark, stamp);
     if let Some(session) = row.session {
         // One entry at a time: whoever looks at it and finds the session alive makes the next.
         let now_ms = u64::try_from(stamp.millis()).unwrap_or(0);
         if row.due_ms <= now_ms {
-            row.due_ms = now_ms.saturating_add(u64::from(row.timeout_ms));
+            row.due_ms = now_ms.saturating_add(u64::from(row.numbers.timeout_ms));
             state.add_due(row.due_ms, session);
         }
     }
@@ -340,41 +325,6 @@ fn count_in_part<S: State>(
         tally.last = Some(tally.last.map_or(event.time, |last| last.max(event.time)));
     })?;
     Ok(Some(fragment))
-}
-
-impl PartRow {
-    /// Right whatever the order of arrival: sums, and extremes of the order of event time.
-    fn add(&mut self, event: &EventEffect, mark: Mark, stamp: Timestamp) {
-        let earlier = |kept: Option<Mark>| kept.is_none_or(|kept| mark < kept);
-        let later = |kept: Option<Mark>| kept.is_none_or(|kept| mark > kept);
-        self.events += 1;
-        if earlier(self.start) {
-            self.start = Some(mark);
-            self.agent = event.agent;
-        }
-        if later(self.last) {
-            self.last = Some(mark);
-        }
-        if event.has(EventEffect::PAGE_VIEW) {
-            self.page_views += 1;
-            if earlier(self.entry) {
-                self.entry = Some(mark);
-            }
-            if later(self.exit) {
-                self.exit = Some(mark);
-            }
-        }
-        if event.has(EventEffect::CONVERSION) {
-            self.conversions += 1;
-            if let Some(value) = event.value {
-                self.value = Some(self.value.unwrap_or_default().saturating_add(value));
-            }
-        }
-        if event.has(EventEffect::SESSION_END) && later(self.end) {
-            self.end = Some(mark);
-        }
-        self.received_last = self.received_last.max(stamp);
-    }
 }
 
 fn apply_traits<S: State>(

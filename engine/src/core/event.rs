@@ -1,9 +1,11 @@
 //! Stores one event of a request: its repeat, its time, its part, its traits and consents.
 
 use super::choose::{Choice, Sent};
-use super::decide::{Decider, EventOutcome, Repeat, SessionName, SessionOutcome};
+use super::decide::Decider;
 use super::decision::{Effect, EventEffect, tie_of};
+use super::outcome::{EventOutcome, SessionName, SessionOutcome};
 use super::prepare::CommandEvent;
+use super::repeats::Repeat;
 use super::root::fragment_row;
 use super::rows::{NameKind, ProfileAt, RepeatScope};
 use super::session::{day_of, sessions_near};

@@ -6,8 +6,9 @@
 //! but what [`View`] offers.
 
 use super::apply::apply;
-use super::decide::{Outcome, Stamp, decide};
+use super::decide::{Stamp, decide};
 use super::decision::{Decision, Effect};
+use super::outcome::Outcome;
 use super::prepare::Command;
 use super::rows::{Counters, Posting, RepeatKey};
 use super::sources::Registry;

@@ -4,11 +4,9 @@
 //! each other by dense number; 0 stands for "none" in a key and is never given.
 
 use super::consents::ConsentStates;
-use super::decimal::Decimal;
+use super::numbers::Numbers;
 use super::traits::{Order, TraitOperation, TraitState};
-use crate::ids::{
-    AgentNo, DeviceNo, EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo, SourceNo, SpaceNo, TraitNo,
-};
+use crate::ids::{DeviceNo, EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo, SourceNo, SpaceNo, TraitNo};
 use crate::limits::FRAGMENT_MAX_TRAITS;
 use crate::settings::TraitKind;
 use crate::time::Timestamp;
@@ -140,37 +138,15 @@ pub struct Mark {
     pub seq: EventSeq,
 }
 
-/// Numbers of one part of a session, or of the events of one fragment that came without one.
+/// One part of a session, or the events of one fragment that came without one.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct PartRow {
     /// The session; `None` for events without one.
     pub session: Option<SessionNo>,
     /// The fragment; `None` for profile-less events.
     pub fragment: Option<FragmentNo>,
-    /// Silence after which its session ends, in milliseconds, as set when the part was opened.
-    pub timeout_ms: u32,
-    /// Events.
-    pub events: u64,
-    /// Page views.
-    pub page_views: u64,
-    /// Conversions.
-    pub conversions: u64,
-    /// Sum of the values of conversions, if one had a value.
-    pub value: Option<Decimal>,
-    /// Its first event by event time.
-    pub start: Option<Mark>,
-    /// Its last event by event time.
-    pub last: Option<Mark>,
-    /// Its first page view by event time.
-    pub entry: Option<Mark>,
-    /// Its last page view by event time.
-    pub exit: Option<Mark>,
-    /// Its last `session-end` by event time.
-    pub end: Option<Mark>,
-    /// User agent of its first event; number 0 if none was sent.
-    pub agent: AgentNo,
-    /// When its latest arrival was received.
-    pub received_last: Timestamp,
+    /// What is counted.
+    pub numbers: Numbers,
     /// When its silence is looked at next, in milliseconds since 1970; 0 before its first event.
     pub due_ms: u64,
 }

@@ -1,9 +1,10 @@
 //! What a caller's thread does before a request queues: it answers repeats by itself, and looks up the rows
 //! that the writer will want, so that they are at hand.
 
-use super::decide::{Lookup, Outcome, answer_repeats};
 use super::names::{KnownNames, Names};
+use super::outcome::Outcome;
 use super::prepare::Command;
+use super::repeats::{Lookup, answer_repeats};
 use super::root::{fragment_row, root_of};
 use super::rows::NameKind;
 use super::sources::Registry;

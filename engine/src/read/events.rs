@@ -85,7 +85,7 @@ impl Snapshot {
                     if !seen.insert(part) {
                         continue;
                     }
-                    if let Some(last) = version.parts(&part)?.and_then(|row| row.last) {
+                    if let Some(last) = version.parts(&part)?.and_then(|row| row.numbers.last) {
                         changed.push(ListedPart { last: last.time, part });
                     }
                 }

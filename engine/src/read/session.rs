@@ -2,9 +2,10 @@
 
 use super::events::ListedPart;
 use super::{Cursor, Snapshot, limit_of};
+use crate::core::numbers::Numbers;
 use crate::core::page::{PageFacts, page_facts};
 use crate::core::rows::{NameKind, SessionRow};
-use crate::core::session::{SessionNumbers, numbers_of, parts_of, session_row};
+use crate::core::session::{numbers_of, parts_of, session_row};
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, SessionNo};
@@ -39,7 +40,7 @@ impl Snapshot {
         let mut parts = Vec::new();
         for part in parts_of(version, session, &row)? {
             let part_row = version.parts(&part)?;
-            if let Some(last) = part_row.and_then(|row| row.last) {
+            if let Some(last) = part_row.and_then(|row| row.numbers.last) {
                 parts.push(ListedPart { last: last.time, part });
             }
         }
@@ -55,7 +56,7 @@ impl Snapshot {
         self.session_from(&row, &numbers)
     }
 
-    fn session_from(&self, row: &SessionRow, numbers: &SessionNumbers) -> Result<Session, Error> {
+    fn session_from(&self, row: &SessionRow, numbers: &Numbers) -> Result<Session, Error> {
         let start = self.facts_at(numbers.start.map(|mark| mark.seq))?;
         let page = |mark: Option<crate::core::rows::Mark>| -> Result<Option<String>, Error> {
             Ok(self.facts_at(mark.map(|mark| mark.seq))?.page)
@@ -205,7 +206,7 @@ impl Snapshot {
         for part in parts_of(version, session, row)? {
             let Some(other) = version.parts(&part)? else { continue };
             let here = other.fragment.is_some_and(|fragment| members.binary_search(&fragment).is_ok());
-            let last = other.last.map(|last| ListedPart { last: last.time, part });
+            let last = other.numbers.last.map(|last| ListedPart { last: last.time, part });
             if here && last.is_some_and(|last| last > listed) {
                 return Ok(false);
             }

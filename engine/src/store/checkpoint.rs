@@ -157,7 +157,7 @@ fn write_fragment_parts(
 }
 
 fn place(part: PartNo, row: &PartRow) -> Option<Vec<u8>> {
-    Some(fragment_part_key(row.fragment?, row.last?.time, part))
+    Some(fragment_part_key(row.fragment?, row.numbers.last?.time, part))
 }
 
 fn write_due(writer: &mut CheckpointWriter<'_>, frozen: &Generation) -> Result<(), Error> {

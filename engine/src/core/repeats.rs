@@ -1,0 +1,206 @@
+//! Sending again is safe: where an event id is unique, how a repeat is found, what it is answered with.
+
+use super::apply::missing;
+use super::choose::Sent;
+use super::decide::{Decider, Stamp};
+use super::decision::Effect;
+use super::outcome::{EventOutcome, Outcome, SessionName, SessionOutcome};
+use super::prepare::Command;
+use super::rows::{ProfileAt, RepeatKey, RepeatScope, SessionRow};
+use super::session::session_row;
+use super::sources::Registry;
+use super::view::{KnownEvent, View};
+use crate::error::Error;
+use crate::ids::{EventSeq, FragmentNo, SessionNo};
+use crate::reply::{EventStatus, Reason};
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// Events of one hash that are told apart within one scope; further ones are stored without protection
+/// against repeats. Only ids made to collide get this far.
+pub const REPEAT_STEPS: u8 = 8;
+
+/// What looking for repeats came to.
+#[derive(Debug)]
+pub enum Lookup {
+    /// There is nothing else in the request: it is answered.
+    Repeats(Outcome),
+    /// There is.
+    New {
+        /// The session that was sent, if it is known.
+        session: Option<(SessionNo, Arc<SessionRow>)>,
+    },
+}
+
+/// What was found of a repeat.
+pub(super) enum Repeat {
+    /// It is stored already, there.
+    Stored(EventSeq),
+    /// It is not; it can be noted so many steps from its hash. `reused` says that its id is known with
+    /// another type.
+    New { step: Option<u8>, reused: bool },
+}
+
+/// Answers a request of nothing but repeats, with session and profile as they are now.
+///
+/// # Errors
+/// [`Error`] if the store could not be read.
+pub fn answer_repeats<V: View>(
+    view: &mut V,
+    registry: &Registry,
+    command: &Command,
+) -> Result<Lookup, Error> {
+    if command.events.is_empty() {
+        return Ok(Lookup::Repeats(Outcome::default()));
+    }
+    let stamp = Stamp { received: Timestamp(0), entropy: 0 };
+    let mut decider = Decider::new(view, registry, command, stamp);
+    let (session, sent) = (decider.find_session()?, decider.find_profile()?);
+    match decider.find_repeats(session.as_ref(), &sent)? {
+        Some(firsts) => decider.answer_repeats(&firsts, &sent).map(Lookup::Repeats),
+        None => Ok(Lookup::New { session }),
+    }
+}
+
+impl<S: View> Decider<'_, S> {
+    /// The firsts of a request of nothing but repeats.
+    pub(super) fn find_repeats(
+        &self,
+        session: Option<&(SessionNo, Arc<SessionRow>)>,
+        by_id: &Sent,
+    ) -> Result<Option<Vec<EventSeq>>, Error> {
+        let mut firsts = Vec::with_capacity(self.command.events.len());
+        for index in 0..self.command.events.len() {
+            let sent = self.sent_for(by_id, index)?;
+            let scope = self.scope(session.map(|(no, _)| *no), by_id, &sent)?;
+            match scope.map(|scope| self.find_repeat(scope, index)).transpose()? {
+                Some(Repeat::Stored(first)) => firsts.push(first),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(firsts))
+    }
+
+    pub(super) fn find_repeat(&self, scope: RepeatScope, index: usize) -> Result<Repeat, Error> {
+        let none = Repeat::New { step: None, reused: false };
+        let (Some(event), Some(parsed)) =
+            (self.command.request.events.get(index), self.command.events.get(index))
+        else {
+            return Ok(none);
+        };
+        let Some(id) = event.id.as_deref() else { return Ok(none) };
+        let mut reused = false;
+        for step in 0..REPEAT_STEPS {
+            let key = RepeatKey { scope: scope.code(), hash: parsed.id_hash.wrapping_add(u64::from(step)) };
+            let Some(seq) = self.state.repeat(key)? else {
+                return Ok(Repeat::New { step: Some(step), reused });
+            };
+            let known = self.known_event(seq)?;
+            if &*known.id == id {
+                if *known.event_type == *event.event_type {
+                    return Ok(Repeat::Stored(seq));
+                }
+                reused = true;
+            }
+        }
+        Ok(Repeat::New { step: None, reused })
+    }
+
+    /// Where an event's id is unique: the first of these that was sent: session, profile id or device key,
+    /// source. `None` where that is not there yet; once it is, the same rule gives the scope under which the
+    /// event is noted. `by_id` is what the profile id alone leads to, `sent` what names this event's device.
+    pub(super) fn scope(
+        &self,
+        session: Option<SessionNo>,
+        by_id: &Sent,
+        sent: &Sent,
+    ) -> Result<Option<RepeatScope>, Error> {
+        let request = &self.command.request;
+        if request.session.is_some() {
+            return Ok(session.map(RepeatScope::Session));
+        }
+        if *by_id == Sent::Unknown {
+            let text = format!("{}\n{}", self.command.source.name, request.profile.as_deref().unwrap_or(""));
+            return Ok(Some(RepeatScope::Foreign(super::prepare::id_hash(&text))));
+        }
+        Ok(match sent {
+            Sent::Known { device, .. } => Some(RepeatScope::Device(*device)),
+            Sent::ToMake | Sent::ToMakeFor { .. } => None,
+            Sent::Unknown | Sent::Nothing => self.known_source()?.map(RepeatScope::Source),
+        })
+    }
+
+    /// An event that is stored, perhaps by this very request.
+    pub(super) fn known_event(&self, seq: EventSeq) -> Result<KnownEvent, Error> {
+        let Some(place) = seq.0.checked_sub(self.first_seq.0) else {
+            return self.state.known_event(seq)?.ok_or_else(|| missing("first event"));
+        };
+        let mut events = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Event(event) => Some(event),
+            _ => None,
+        });
+        let effect = usize::try_from(place).ok().and_then(|place| events.nth(place));
+        let effect = effect.ok_or_else(|| missing("first event"))?;
+        let sent = self.command.request.events.get(usize::from(effect.index));
+        let sent = sent.ok_or_else(|| missing("first event"))?;
+        Ok(KnownEvent {
+            id: sent.id.as_deref().unwrap_or_default().into(),
+            event_type: sent.event_type.as_str().into(),
+            part: effect.part,
+        })
+    }
+
+    pub(super) fn answer_repeats(&mut self, firsts: &[EventSeq], by_id: &Sent) -> Result<Outcome, Error> {
+        let mut events = Vec::with_capacity(firsts.len());
+        for (index, first) in firsts.iter().enumerate() {
+            let sent = self.sent_for(by_id, index)?;
+            events.push(self.repeat_outcome(*first, &sent)?);
+        }
+        Ok(self.outcome(events))
+    }
+
+    /// The result for a repeat: the first's place, with session and profile as they are now. Its reason is how
+    /// the profile would be found now, unless this request has just found it.
+    pub(super) fn repeat_outcome(&self, first: EventSeq, sent: &Sent) -> Result<EventOutcome, Error> {
+        let mut outcome = EventOutcome {
+            seq: first,
+            status: EventStatus::Duplicate,
+            session: Some(SessionOutcome {
+                name: SessionName::Implicit(first),
+                created: first >= self.first_seq,
+            }),
+            profile: None,
+            refused: Vec::new(),
+            warnings: Vec::new(),
+        };
+        if let Some(session) = self.session_outcome(first)? {
+            outcome.session = Some(session);
+        }
+        let Some(part) = self.known_event(first)?.part else { return Ok(outcome) };
+        let part = self.state.parts(&part)?.ok_or_else(|| missing("part"))?;
+        if let Some(fragment) = part.fragment {
+            let at = match self.chosen.iter().rfind(|at| at.fragment == fragment) {
+                Some(at) => *at,
+                None => ProfileAt { fragment, reason: self.repeat_reason(fragment, sent)? },
+            };
+            outcome.profile = Some(self.profile_outcome(at)?);
+        }
+        Ok(outcome)
+    }
+
+    /// The session of a stored event as it is now; `None` if it is implicit.
+    pub(super) fn session_outcome(&self, seq: EventSeq) -> Result<Option<SessionOutcome>, Error> {
+        let Some(part) = self.known_event(seq)?.part else { return Ok(None) };
+        let part = self.state.parts(&part)?.ok_or_else(|| missing("part"))?;
+        let Some(session) = part.session else { return Ok(None) };
+        let (_, row) = session_row(self.state, session)?;
+        let created = row.created >= self.first_seq;
+        Ok(Some(SessionOutcome { name: SessionName::Id(row.id.clone()), created }))
+    }
+
+    pub(super) fn repeat_reason(&self, fragment: FragmentNo, sent: &Sent) -> Result<Reason, Error> {
+        let Sent::Known { fragment: known, .. } = sent else { return Ok(Reason::Recovered) };
+        let same = self.same_person(*known, fragment)?;
+        Ok(if same { Reason::Sent } else { Reason::SessionOwner })
+    }
+}
