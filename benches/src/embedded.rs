@@ -1,0 +1,194 @@
+//! The engine, embedded: one event a request, a fixed number of requests in flight.
+//!
+//! One thread makes the requests, submits them, and takes the answers back, each put into words as a caller
+//! would have it. What it does is within the measured time; making requests is measured apart, to be told
+//! from the rest ([`making_ns`]).
+
+use crate::Fault;
+use crate::traffic::{Device, Traffic};
+use crate::usage::{Spent, Usage};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use spoor::model::Status;
+use spoor::{Answer, Clock, Engine, EventStatus, SystemClock, TrackError};
+use std::time::Duration;
+
+/// How often the state of the store is looked at, in requests.
+const LOOK_EVERY: u64 = 1_024;
+
+/// How long an answer may take before the run is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Answered = (Device, Result<Answer, TrackError>);
+
+/// The client of one store.
+#[derive(Debug)]
+pub struct Client {
+    engine: Engine,
+    traffic: Traffic,
+    in_flight_max: u64,
+    in_flight: u64,
+    sender: Sender<Answered>,
+    answers: Receiver<Answered>,
+    /// Events stored so far.
+    pub stored: u64,
+    /// Events that had been stored before.
+    pub repeated: u64,
+}
+
+/// A stretch of a run between the ends of two checkpoints.
+#[derive(Debug, Clone)]
+pub struct Stretch {
+    /// Events stored.
+    pub events: u64,
+    /// Checkpoints that ended in it, the last one with it.
+    pub checkpoints: u64,
+    /// Time, processor, bytes.
+    pub spent: Spent,
+    /// State at its beginning.
+    pub before: Status,
+    /// State at its end.
+    pub after: Status,
+    /// Memory at its end.
+    pub rss_bytes: u64,
+}
+
+impl Client {
+    /// A client that keeps `in_flight_max` requests in flight.
+    #[must_use]
+    pub fn new(engine: Engine, traffic: Traffic, in_flight_max: u64) -> Self {
+        let (sender, answers) = unbounded();
+        Self { engine, traffic, in_flight_max, in_flight: 0, sender, answers, stored: 0, repeated: 0 }
+    }
+
+    /// Submits one request, once there is room for it.
+    ///
+    /// # Errors
+    /// If a request was not stored.
+    pub fn submit(&mut self) -> Result<(), Fault> {
+        while self.in_flight >= self.in_flight_max {
+            self.wait_for_one()?;
+        }
+        let (request, device) = self.traffic.next(SystemClock.now());
+        let sender = self.sender.clone();
+        // The receiver lives as long as the client does.
+        self.engine.submit(request, move |answer| drop(sender.send((device, answer))));
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    fn wait_for_one(&mut self) -> Result<(), Fault> {
+        let (device, answer) = self.answers.recv_timeout(PATIENCE)?;
+        self.take(device, answer)?;
+        while let Ok((device, answer)) = self.answers.try_recv() {
+            self.take(device, answer)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, device: Device, answer: Result<Answer, TrackError>) -> Result<(), Fault> {
+        self.in_flight -= 1;
+        let reply = answer?.reply();
+        for event in &reply.events {
+            match event.status {
+                EventStatus::Stored => self.stored += 1,
+                EventStatus::Duplicate => self.repeated += 1,
+            }
+        }
+        if let Some(profile) = reply.profile
+            && self.traffic.waits(device)
+        {
+            self.traffic.learn(device, &profile.id);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is answered.
+    ///
+    /// # Errors
+    /// If a request was not stored.
+    pub fn settle(&mut self) -> Result<(), Fault> {
+        while self.in_flight > 0 {
+            self.wait_for_one()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on until `events` more are stored. `progress` is told how many, now and then.
+    ///
+    /// # Errors
+    /// If a request was not stored.
+    pub fn run(&mut self, events: u64, mut progress: impl FnMut(u64)) -> Result<(), Fault> {
+        let goal = self.stored + events;
+        let mut submitted = 0;
+        while self.stored < goal {
+            self.submit()?;
+            submitted += 1;
+            if submitted % LOOK_EVERY == 0 {
+                progress(self.stored);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on until a checkpoint ends.
+    fn run_to_checkpoint(&mut self, progress: &mut impl FnMut(u64)) -> Result<Status, Fault> {
+        let before = self.engine.status().checkpoint_position;
+        loop {
+            for _ in 0..LOOK_EVERY {
+                self.submit()?;
+            }
+            progress(self.stored);
+            let status = self.engine.status();
+            if status.checkpoint_position > before {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Warms up until `warm_up` events are stored and a checkpoint has ended, then measures until `events`
+    /// more are stored, a checkpoint has ended, and the overlay is no fuller than it was at the beginning.
+    ///
+    /// # Errors
+    /// If a request was not stored.
+    pub fn steady(
+        &mut self,
+        warm_up: u64,
+        events: u64,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Stretch, Fault> {
+        let warm = self.stored + warm_up;
+        let mut before = self.run_to_checkpoint(&mut progress)?;
+        while self.stored < warm {
+            before = self.run_to_checkpoint(&mut progress)?;
+        }
+        let (from, usage) = (self.stored, Usage::now()?);
+        let mut checkpoints = 0;
+        loop {
+            let after = self.run_to_checkpoint(&mut progress)?;
+            checkpoints += 1;
+            if self.stored >= from + events && after.overlay_bytes <= before.overlay_bytes {
+                let end = Usage::now()?;
+                return Ok(Stretch {
+                    events: self.stored - from,
+                    checkpoints,
+                    spent: end.since(&usage),
+                    before,
+                    after,
+                    rss_bytes: end.rss_bytes,
+                });
+            }
+        }
+    }
+}
+
+/// What making one request costs, in nanoseconds of processor time.
+///
+/// # Errors
+/// If `/proc` cannot be read.
+pub fn making_ns(traffic: &mut Traffic, requests: u32) -> Result<u64, Fault> {
+    let before = Usage::now()?;
+    for _ in 0..requests {
+        std::hint::black_box(traffic.next(SystemClock.now()));
+    }
+    Ok(Usage::now()?.since(&before).cpu_ns / u64::from(requests.max(1)))
+}

@@ -1,0 +1,438 @@
+//! The traffic of a shop, made up: the same for the same seed, but for the times and the ids that a server
+//! gives to devices.
+//!
+//! Its shape is that of six months of a real shop's events: sessions of about nine events, some thousand of
+//! them at once, so that events of different sessions interleave; half of the sessions by devices that were
+//! there before; half of the devices of a source that brings its own profile ids; one event in twenty says
+//! who it was; one request in fifty is sent twice. A request is about 590 bytes of JSON. Times are those of
+//! the run.
+//!
+//! Making a request costs less than a microsecond: its long parts are copied from ones made beforehand.
+
+use crate::Fault;
+use crate::agents::agents;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use spoor::settings::{Keys, NamespaceSettings, Normalizer, ProfileIds, Settings, SourceSettings};
+use spoor::{Event, Json, Timestamp, TrackRequest, TraitOperations};
+use uuid::Uuid;
+
+/// Source that brings its own profile ids.
+const TRUSTED: &str = "shop";
+/// Source whose devices get their profile ids from the server.
+const UNTRUSTED: &str = "web";
+
+const CONTEXTS: usize = 4_096;
+const PAGES: usize = 8_192;
+const ENTRIES: usize = 512;
+/// Mean length of a session less one, in events.
+const FURTHER_EVENTS: f64 = 8.3;
+/// One request in so many is sent twice.
+const REPEATED_EVERY: u32 = 50;
+
+/// Event types and how many of a thousand events have them, those of the real shop. What is missing says who
+/// it was.
+const TYPES: [(&str, u32); 16] = [
+    ("page-view", 308),
+    ("product-view", 209),
+    ("search", 123),
+    ("filter-results", 80),
+    ("add-to-cart", 41),
+    ("cart", 37),
+    ("shipping-details", 29),
+    ("wishlist-add", 25),
+    ("payment-details", 22),
+    ("account-page", 20),
+    ("purchase", 14),
+    ("review-page", 12),
+    ("compare", 9),
+    ("support-chat", 9),
+    ("error-page", 8),
+    ("payment-error", 4),
+];
+
+/// What a run may choose.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// The same seed makes the same traffic.
+    pub seed: u64,
+    /// Sessions that are active at once.
+    pub sessions: usize,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { seed: 1, sessions: 4_000 }
+    }
+}
+
+/// The settings that the traffic needs. Sessions end after `inactivity_ms`: a run packs a day into seconds,
+/// and sessions are to end in it as often as they begin.
+#[must_use]
+pub fn settings(inactivity_ms: i64) -> Settings {
+    let mut settings = Settings::default();
+    let source = |profile_ids| SourceSettings {
+        profile_ids,
+        keys: Keys::Secret,
+        inactivity_timeout_ms: inactivity_ms,
+        default_country: Some("AU".to_owned()),
+        ..SourceSettings::default()
+    };
+    settings.sources.insert(TRUSTED.to_owned(), source(ProfileIds::Client));
+    settings.sources.insert(UNTRUSTED.to_owned(), source(ProfileIds::Server));
+    let ssn = NamespaceSettings { normalize: Normalizer::Text, priority: 4, unique: false };
+    settings.identifiers.insert("ssn".to_owned(), ssn);
+    settings
+}
+
+/// Number of a device within its traffic.
+pub type Device = u32;
+
+/// A source of requests without end.
+pub struct Traffic {
+    rng: StdRng,
+    contexts: Vec<(Json, String)>,
+    pages: Vec<(&'static str, Json)>,
+    entries: Vec<Json>,
+    devices: Vec<Owner>,
+    visits: Vec<Visit>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    /// Its profile id; 0 as long as the server gave it none.
+    id: u128,
+    context: u16,
+    trusted: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Visit {
+    session: u128,
+    device: Device,
+    left: u16,
+    last: Option<Sent>,
+}
+
+/// An event, as far as it differs from others.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    id: u128,
+    time: Timestamp,
+    says: Says,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Says {
+    Entry(u16),
+    Page(u16),
+    Who,
+}
+
+impl std::fmt::Debug for Traffic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Traffic").field("devices", &self.devices.len()).finish_non_exhaustive()
+    }
+}
+
+impl Traffic {
+    /// Traffic from the beginning.
+    ///
+    /// # Errors
+    /// None, unless a text made here is no JSON.
+    pub fn new(shape: Shape) -> Result<Self, Fault> {
+        let mut rng = StdRng::seed_from_u64(shape.seed);
+        let contexts = contexts(&mut rng)?;
+        let pages = pages(&mut rng)?;
+        let entries = entries(&mut rng)?;
+        let mut traffic = Self { rng, contexts, pages, entries, devices: Vec::new(), visits: Vec::new() };
+        for _ in 0..shape.sessions.max(1) {
+            let mut visit = traffic.new_visit();
+            // As if they had been going on for a while.
+            visit.left = traffic.rng.random_range(0..=visit.left);
+            traffic.visits.push(visit);
+        }
+        Ok(traffic)
+    }
+
+    /// The next request, with its one event at `now`, and the device that it comes from.
+    pub fn next(&mut self, now: Timestamp) -> (TrackRequest, Device) {
+        let at = self.rng.random_range(0..self.visits.len());
+        let Some(mut visit) = self.visits.get(at).copied() else {
+            return (TrackRequest::default(), 0);
+        };
+        let again = self.rng.random_range(0..REPEATED_EVERY) == 0;
+        let sent = match visit.last {
+            Some(last) if again => last,
+            _ => {
+                if visit.left == 0 {
+                    visit = self.new_visit();
+                }
+                visit.left -= 1;
+                let says = self.says(visit.last.is_none());
+                Sent { id: self.rng.random(), time: now, says }
+            }
+        };
+        visit.last = Some(sent);
+        if let Some(place) = self.visits.get_mut(at) {
+            *place = visit;
+        }
+        (self.request(&visit, &sent), visit.device)
+    }
+
+    /// Notes the profile id that a device was given, which it sends from now on.
+    pub fn learn(&mut self, device: Device, id: &str) {
+        let owner = usize::try_from(device).ok().and_then(|at| self.devices.get_mut(at));
+        if let (Some(owner), Ok(id)) = (owner, Uuid::parse_str(id)) {
+            owner.id = id.as_u128();
+        }
+    }
+
+    /// Whether a device still waits for its profile id.
+    #[must_use]
+    pub fn waits(&self, device: Device) -> bool {
+        usize::try_from(device).ok().and_then(|at| self.devices.get(at)).is_some_and(|owner| owner.id == 0)
+    }
+
+    /// Devices so far.
+    #[must_use]
+    pub const fn devices(&self) -> usize {
+        self.devices.len()
+    }
+
+    fn says(&mut self, first: bool) -> Says {
+        if first {
+            return Says::Entry(self.rng.random_range(0..ENTRIES as u16));
+        }
+        if self.rng.random_range(0..1_000) < 50 {
+            return Says::Who;
+        }
+        Says::Page(self.rng.random_range(0..PAGES as u16))
+    }
+
+    fn new_visit(&mut self) -> Visit {
+        let known = self.devices.len();
+        let device = if known > 0 && self.rng.random() { self.returning(known) } else { self.new_device() };
+        // A geometric number, so that some sessions are long.
+        let chance: f64 = self.rng.random_range(f64::MIN_POSITIVE..1.0);
+        let further = chance.ln() / (FURTHER_EVENTS / (FURTHER_EVENTS + 1.0)).ln();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 200")]
+        let left = 1 + further.clamp(0.0, 199.0) as u16;
+        Visit { session: self.rng.random(), device, left, last: None }
+    }
+
+    /// One that was there before, rather lately than long ago.
+    fn returning(&mut self, known: usize) -> Device {
+        let share: f64 = self.rng.random();
+        #[expect(clippy::cast_precision_loss, reason = "a choice")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "below the number of devices"
+        )]
+        let ago = (known as f64 * share * share) as usize;
+        Device::try_from(known - 1 - ago.min(known - 1)).unwrap_or(0)
+    }
+
+    fn new_device(&mut self) -> Device {
+        let trusted = self.rng.random();
+        let id = if trusted { self.rng.random() } else { 0 };
+        let context = self.rng.random_range(0..CONTEXTS as u16);
+        self.devices.push(Owner { id, context, trusted });
+        Device::try_from(self.devices.len() - 1).unwrap_or(Device::MAX)
+    }
+
+    fn request(&self, visit: &Visit, sent: &Sent) -> TrackRequest {
+        let owner = usize::try_from(visit.device).ok().and_then(|at| self.devices.get(at));
+        let owner = owner.copied().unwrap_or(Owner { id: 0, context: 0, trusted: false });
+        let context = self.contexts.get(usize::from(owner.context));
+        TrackRequest {
+            source: Some(if owner.trusted { TRUSTED } else { UNTRUSTED }.to_owned()),
+            session: Some(text(visit.session)),
+            profile: (owner.id != 0).then(|| text(owner.id)),
+            context: context.map(|(json, _)| json.clone()),
+            user_agent: context.map(|(_, agent)| agent.clone()),
+            events: vec![self.event(visit.device, sent)],
+            ..TrackRequest::default()
+        }
+    }
+
+    fn event(&self, device: Device, sent: &Sent) -> Event {
+        let event = Event { id: Some(text(sent.id)), time: Some(sent.time), ..Event::default() };
+        match sent.says {
+            Says::Entry(at) => {
+                let properties = self.entries.get(usize::from(at)).cloned();
+                Event { event_type: "page-view".to_owned(), properties, ..event }
+            }
+            Says::Page(at) => match self.pages.get(usize::from(at)) {
+                Some((name, page)) => {
+                    Event { event_type: (*name).to_owned(), properties: Some(page.clone()), ..event }
+                }
+                None => event,
+            },
+            // Two devices a person, as in the real shop.
+            Says::Who => who(event, device / 2),
+        }
+    }
+}
+
+fn text(id: u128) -> String {
+    Uuid::from_u128(id).hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
+}
+
+const FIRST_NAMES: [&str; 8] = ["thomas", "quinn", "amelia", "jack", "isabella", "lachlan", "chloe", "harry"];
+const LAST_NAMES: [&str; 8] =
+    ["curthoys", "godfrey", "banasevich", "nguyen", "webb", "clarke", "ryan", "matthews"];
+const CITIES: [&str; 8] =
+    ["williamstown", "gawler east", "highton", "bondi", "fremantle", "newtown", "hobart", "cairns"];
+
+fn pick<'a>(list: &[&'a str; 8], number: u32) -> &'a str {
+    list.get(number as usize % list.len()).copied().unwrap_or_default()
+}
+
+fn who(event: Event, person: u32) -> Event {
+    let (first, last, city) =
+        (pick(&FIRST_NAMES, person), pick(&LAST_NAMES, person / 8), pick(&CITIES, person / 64));
+    let email = format!("{first}.{last}{person}@example.org");
+    let ssn = format!("{}", 1_000_000 + person);
+    let quoted = |text: &str| Json::parse(&format!("\"{text}\"")).ok();
+    let set = [
+        ("email", email.as_str()),
+        ("ssn", &ssn),
+        ("first_name", first),
+        ("last_name", last),
+        ("city", city),
+        ("postcode", "3151"),
+        ("state", "vic"),
+        ("birthday", "19450122"),
+    ];
+    let set = set.into_iter().filter_map(|(name, value)| Some((name.to_owned(), quoted(value)?))).collect();
+    Event {
+        event_type: "identify".to_owned(),
+        identifiers: vec![("email".to_owned(), email), ("ssn".to_owned(), ssn)],
+        traits: TraitOperations { set, ..TraitOperations::default() },
+        ..event
+    }
+}
+
+fn contexts(rng: &mut StdRng) -> Result<Vec<(Json, String)>, Fault> {
+    let agents = agents();
+    let zones = ["Australia/Sydney", "Australia/Melbourne", "Australia/Perth", "Pacific/Auckland"];
+    let context = |_| {
+        let share: f64 = rng.random();
+        #[expect(clippy::cast_precision_loss, reason = "a choice")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the length")]
+        let at = (agents.len() as f64 * share * share) as usize;
+        let agent = agents.get(at).cloned().unwrap_or_default();
+        let zone = zones.get(rng.random_range(0..zones.len())).copied().unwrap_or_default();
+        let ip = format!("203.0.{}.{}", rng.random_range(100..200), rng.random_range(1..255));
+        let json = format!(r#"{{"ip":"{ip}","user_agent":"{agent}","locale":"en-AU","timezone":"{zone}"}}"#);
+        Ok((json_of(&json)?, agent))
+    };
+    (0..CONTEXTS).map(context).collect()
+}
+
+fn pages(rng: &mut StdRng) -> Result<Vec<(&'static str, Json)>, Fault> {
+    let total: u32 = TYPES.iter().map(|(_, share)| share).sum();
+    let page = |_| {
+        let mut at = rng.random_range(0..total);
+        let mut name = "page-view";
+        for (candidate, share) in TYPES {
+            if at < share {
+                name = candidate;
+                break;
+            }
+            at -= share;
+        }
+        let path = match name {
+            "product-view" | "add-to-cart" | "review-page" => {
+                format!("/{}/{}", name.replace('-', "_"), rng.random_range(10_000..30_000))
+            }
+            _ => format!("/{}", name.replace('-', "_")),
+        };
+        let from = ["catalog", "home", "search", "product_view", "cart", "promo_page"];
+        let from = from.get(rng.random_range(0..from.len())).copied().unwrap_or_default();
+        let value = if name == "purchase" {
+            format!(r#","value":{}.95,"currency":"AUD""#, rng.random_range(10..400))
+        } else {
+            String::new()
+        };
+        let json = format!(
+            r#"{{"url":"https://shop.example{path}","path":"{path}","title":"{name}","referrer":"https://shop.example/{from}"{value}}}"#
+        );
+        Ok((name, json_of(&json)?))
+    };
+    (0..PAGES).map(page).collect()
+}
+
+fn entries(rng: &mut StdRng) -> Result<Vec<Json>, Fault> {
+    let entry = |_| {
+        let (source, campaign) = (rng.random_range(0..4_usize), rng.random_range(1..40));
+        let source = ["google", "newsletter", "facebook", "bing"].get(source).copied().unwrap_or_default();
+        let json = format!(
+            r#"{{"name":"home","url":"https://shop.example/home?utm_source={source}&utm_medium=cpc&utm_campaign=brand-{campaign}","path":"/home","title":"Home","referrer":"https://www.{source}.com/"}}"#
+        );
+        json_of(&json)
+    };
+    (0..ENTRIES).map(entry).collect()
+}
+
+fn json_of(text: &str) -> Result<Json, Fault> {
+    Json::parse(text).map_err(|fault| fault.message.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::json_bytes;
+    use std::collections::{HashMap, HashSet};
+
+    fn made(count: usize) -> Vec<TrackRequest> {
+        let mut traffic = Traffic::new(Shape { seed: 7, sessions: 200 }).unwrap();
+        (0..count).map(|at| traffic.next(Timestamp::from_millis(at as i64)).0).collect()
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_traffic() {
+        assert_eq!(made(500), made(500));
+    }
+
+    #[test]
+    fn it_has_the_shape_of_a_shop() {
+        let requests = made(40_000);
+        let mut sessions: HashMap<&str, HashSet<&str>> = HashMap::new();
+        let mut repeated = 0;
+        let mut bytes = 0;
+        for request in &requests {
+            let id = request.events[0].id.as_deref().unwrap();
+            let new = sessions.entry(request.session.as_deref().unwrap()).or_default().insert(id);
+            repeated += usize::from(!new);
+            bytes += json_bytes(request);
+        }
+        let mean = |total: usize, of: usize| total as f64 / of as f64;
+        let events = mean(requests.len() - repeated, sessions.len());
+        assert!((8.0..10.5).contains(&events), "{events} events a session");
+        let bytes = mean(bytes, requests.len());
+        assert!((560.0..620.0).contains(&bytes), "{bytes} bytes a request");
+        let share = mean(repeated, requests.len());
+        assert!((0.015..0.025).contains(&share), "{share} repeated");
+    }
+
+    #[test]
+    fn a_device_sends_the_id_that_it_was_given() {
+        let mut traffic = Traffic::new(Shape { seed: 7, sessions: 1 }).unwrap();
+        let given = "0190b2c4-8d1e-7a3f-9bcd-0123456789ab";
+        let mut seen = false;
+        for _ in 0..200 {
+            let (request, device) = traffic.next(Timestamp(0));
+            if traffic.waits(device) {
+                assert_eq!(request.profile, None);
+                traffic.learn(device, given);
+            } else if request.source.as_deref() == Some(UNTRUSTED) {
+                assert_eq!(request.profile.as_deref(), Some(given));
+                seen = true;
+            }
+        }
+        assert!(seen);
+    }
+}

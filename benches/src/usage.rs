@@ -1,0 +1,99 @@
+//! What this process has used so far: processor time, bytes written, memory. Linux only, from `/proc`.
+
+use crate::Fault;
+use procfs::process::Process;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+/// A reading.
+#[derive(Debug, Clone)]
+pub struct Usage {
+    /// When.
+    pub at: Instant,
+    /// Processor time of all threads, those that ended too, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Processor time of the threads that live, by name, in nanoseconds.
+    pub threads: BTreeMap<String, u64>,
+    /// Bytes that were handed to the disks.
+    pub written_bytes: u64,
+    /// Memory in use.
+    pub rss_bytes: u64,
+}
+
+impl Usage {
+    /// Reads it now. Costs some tens of microseconds a thread.
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read.
+    pub fn now() -> Result<Self, Fault> {
+        let process = Process::myself()?;
+        let stat = process.stat()?;
+        let mut threads = BTreeMap::new();
+        for task in process.tasks()?.flatten() {
+            // A thread may end while it is looked at.
+            if let (Ok(stat), Ok(time)) = (task.stat(), task.schedstat()) {
+                *threads.entry(stat.comm).or_default() += time.sum_exec_runtime;
+            }
+        }
+        Ok(Self {
+            at: Instant::now(),
+            cpu_ns: (stat.utime + stat.stime) * (1_000_000_000 / procfs::ticks_per_second()),
+            threads,
+            written_bytes: process.io()?.write_bytes,
+            rss_bytes: process.status()?.vmrss.unwrap_or(0) * 1_024,
+        })
+    }
+
+    /// Seconds, processor time and bytes written since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Spent {
+        let threads = self.threads.iter().map(|(name, now_ns)| {
+            let before_ns = before.threads.get(name).copied().unwrap_or(0);
+            (name.clone(), now_ns.saturating_sub(before_ns))
+        });
+        Spent {
+            seconds: self.at.duration_since(before.at).as_secs_f64(),
+            cpu_ns: self.cpu_ns.saturating_sub(before.cpu_ns),
+            threads: threads.collect(),
+            written_bytes: self.written_bytes.saturating_sub(before.written_bytes),
+        }
+    }
+}
+
+/// What was used between two readings.
+#[derive(Debug, Clone, Default)]
+pub struct Spent {
+    /// Wall time.
+    pub seconds: f64,
+    /// Processor time of all threads, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Processor time of the threads that live, by name, in nanoseconds.
+    pub threads: BTreeMap<String, u64>,
+    /// Bytes that were handed to the disks.
+    pub written_bytes: u64,
+}
+
+impl Spent {
+    /// Adds what was used between two other readings.
+    pub fn add(&mut self, other: &Self) {
+        self.seconds += other.seconds;
+        self.cpu_ns += other.cpu_ns;
+        self.written_bytes += other.written_bytes;
+        for (name, ns) in &other.threads {
+            *self.threads.entry(name.clone()).or_default() += ns;
+        }
+    }
+}
+
+/// Bytes of a file, or of all files below a directory.
+///
+/// # Errors
+/// If one cannot be looked at.
+pub fn file_bytes(path: &Path) -> std::io::Result<u64> {
+    let about = std::fs::metadata(path)?;
+    if about.is_file() {
+        return Ok(about.len());
+    }
+    std::fs::read_dir(path)?.map(|entry| file_bytes(&entry?.path())).sum()
+}
