@@ -42,6 +42,7 @@ pub fn apply<S: State>(state: &mut S, received: Timestamp, effect: &Effect) -> R
                 created,
                 created_at: received,
                 parent: None,
+                joined: false,
                 implicit_part: None,
                 split_sessions: Vec::new(),
             };
@@ -179,10 +180,10 @@ fn open_part<S: State>(
     timeout_ms: u32,
 ) -> Result<(), Error> {
     let row = PartRow { session, fragment, numbers: Numbers { timeout_ms, ..Numbers::default() }, due_ms: 0 };
+    state.put_parts(part, row);
     if let Some(fragment) = fragment {
         state.touch_part(fragment, part);
     }
-    state.put_parts(part, row);
     count(state, |counters| counters.part = part);
     if let (Some(fragment), Some(_)) = (fragment, session) {
         change_tally(state, fragment, |tally| tally.sessions += 1)?;
@@ -246,6 +247,9 @@ fn apply_join<S: State>(state: &mut S, child: FragmentNo, parent: FragmentNo) ->
     let mut row = owned(state.fragments(&child)?, "fragment")?;
     row.parent = Some((parent, state.counters().seq.next()));
     state.put_fragments(child, row);
+    let mut row = owned(state.fragments(&parent)?, "fragment")?;
+    row.joined = true;
+    state.put_fragments(parent, row);
     state.put_groups(parent, GroupRow { members });
     count(state, |counters| counters.unions += 1);
     Ok(())
@@ -312,11 +316,9 @@ fn count_in_part<S: State>(
         }
     }
     let (fragment, implicit) = (row.fragment, row.session.is_none());
-    if let Some(fragment) = fragment {
-        state.touch_part(fragment, part);
-    }
     state.put_parts(part, row);
     let Some(fragment) = fragment else { return Ok(None) };
+    state.touch_part(fragment, part);
     change_tally(state, fragment, |tally| {
         tally.events += 1;
         tally.page_views += u64::from(event.has(EventEffect::PAGE_VIEW));

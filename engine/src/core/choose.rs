@@ -45,6 +45,8 @@ pub(super) enum Sent {
     Known {
         device: DeviceNo,
         fragment: FragmentNo,
+        /// Whether nothing has confirmed the device yet.
+        provisional: bool,
         /// Whether an identifier of a `server` source named it, and no id.
         by_key: bool,
     },
@@ -86,7 +88,7 @@ impl<S: State> Decider<'_, S> {
             return Ok(Choice { profile: Some(profile), session: Some(session) });
         };
         let (profile, becomes_current) = self.by_session(session, &row, sent)?;
-        let part = self.part_in(session, Some(profile.fragment))?;
+        let part = self.part_in(session, &row, Some(profile.fragment))?;
         if becomes_current && row.current.part != part {
             self.emit(Effect::Current { session, part, fragment: Some(profile.fragment) })?;
         }
@@ -104,8 +106,8 @@ impl<S: State> Decider<'_, S> {
         let session = match (command.request.session.as_deref(), session) {
             (None, _) => None,
             (Some(id), None) => Some(self.open_session(id, false, None)?),
-            (Some(_), Some((session, _))) => {
-                let part = self.part_in(session, None)?;
+            (Some(_), Some((session, row))) => {
+                let part = self.part_in(session, &row, None)?;
                 Some(ChosenSession { session, part, created: false })
             }
         };
@@ -115,8 +117,10 @@ impl<S: State> Decider<'_, S> {
     /// The fragment where no session decides. A device made without an id in a session is provisional.
     fn by_sent(&mut self, sent: &Sent, in_session: bool) -> Result<ProfileAt, Error> {
         match sent {
-            Sent::Known { device, fragment, .. } => {
-                self.settle(*device)?;
+            Sent::Known { device, fragment, provisional, .. } => {
+                if *provisional {
+                    self.settle(*device)?;
+                }
                 Ok(ProfileAt { fragment: *fragment, reason: Reason::Sent })
             }
             Sent::ToMake => {
@@ -152,6 +156,12 @@ impl<S: State> Decider<'_, S> {
         let Some(owner) = row.current.fragment else {
             return Ok((self.by_sent(sent, true)?, true));
         };
+        // The commonest case by far: the session's own device sends its own id.
+        if let (false, Sent::Known { fragment, provisional: false, .. }) = (row.shared, sent)
+            && *fragment == owner
+        {
+            return Ok((ProfileAt { fragment: owner, reason: Reason::Sent }, true));
+        }
         if self.meet(session, row, owner, sent)? {
             self.warn("session_shared");
             return Ok((self.by_sent(sent, true)?, false));
@@ -276,9 +286,13 @@ impl<S: State> Decider<'_, S> {
     }
 
     /// The part of a session for a fragment, opened now if there is none.
-    fn part_in(&mut self, session: SessionNo, fragment: Option<FragmentNo>) -> Result<PartNo, Error> {
-        let row = self.state.sessions(&session)?.ok_or_else(|| missing("session"))?;
-        if let Some(part) = part_for(self.state, session, &row, fragment)? {
+    fn part_in(
+        &mut self,
+        session: SessionNo,
+        row: &SessionRow,
+        fragment: Option<FragmentNo>,
+    ) -> Result<PartNo, Error> {
+        if let Some(part) = part_for(self.state, session, row, fragment)? {
             return Ok(part);
         }
         let part = self.state.counters().part.next();

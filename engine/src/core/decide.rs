@@ -14,7 +14,7 @@ use super::choose::{Choice, Sent};
 use super::decision::{Decision, Effect};
 use super::outcome::{EventOutcome, Outcome, ProfileOutcome};
 use super::prepare::Command;
-use super::repeats::Repeat;
+use super::repeats::{Firsts, Repeat};
 use super::root::{fragment_row, oldest_of, root_of};
 use super::rows::{NameKind, ProfileAt};
 use super::sources::Registry;
@@ -129,10 +129,10 @@ impl<'a, S: View> Decider<'a, S> {
 
     pub(super) fn profile_outcome(&self, at: ProfileAt) -> Result<ProfileOutcome, Error> {
         let row = fragment_row(self.state, at.fragment)?;
-        let oldest = oldest_of(self.state, root_of(self.state, at.fragment)?)?;
-        let primary = if oldest == at.fragment {
+        let primary = if row.is_alone() {
             row.key.clone()
         } else {
+            let oldest = oldest_of(self.state, root_of(self.state, at.fragment)?)?;
             fragment_row(self.state, oldest)?.key.clone()
         };
         Ok(ProfileOutcome {
@@ -152,9 +152,10 @@ impl<S: State> Decider<'_, S> {
     fn run(&mut self) -> Result<Outcome, Error> {
         let session = self.find_session()?;
         let by_id = self.find_profile()?;
-        if let Some(firsts) = self.find_repeats(session.as_ref(), &by_id)? {
-            return self.answer_repeats(&firsts, &by_id);
-        }
+        let mut first = match self.find_repeats(session.as_ref(), &by_id)? {
+            Firsts::All(firsts) => return self.answer_repeats(&firsts, &by_id),
+            Firsts::Some(first) => first,
+        };
         self.stamp_clock();
         if by_id == Sent::Unknown {
             self.warn("profile_unknown");
@@ -170,7 +171,10 @@ impl<S: State> Decider<'_, S> {
                 session = self.find_session()?;
             }
             let scope = self.scope(session.as_ref().map(|(no, _)| *no), &by_id, &sent)?;
-            let found = scope.map(|scope| self.find_repeat(scope, index)).transpose()?;
+            let found = match (first.take(), scope) {
+                (Some(first), _) if index == 0 => Some(first),
+                (_, scope) => scope.map(|scope| self.find_repeat(scope, index)).transpose()?,
+            };
             if let Some(Repeat::Stored(first)) = found {
                 // An id that this request brought may be known by now.
                 let sent = self.sent_for(&self.find_profile()?, index)?;
@@ -188,7 +192,7 @@ impl<S: State> Decider<'_, S> {
             if !own {
                 once = Some(choice.clone());
             }
-            events.push(self.store(index, &choice, &by_id)?);
+            events.push(self.store(index, &choice, &by_id, scope.zip(found))?);
         }
         if self.effects.iter().any(|effect| matches!(effect, Effect::Bridge { .. })) {
             for event in &mut events {
@@ -197,6 +201,7 @@ impl<S: State> Decider<'_, S> {
         }
         Ok(self.outcome(events))
     }
+
     fn stamp_clock(&mut self) {
         if self.clock_correction_us() != 0 {
             self.warnings.push("clock_corrected");

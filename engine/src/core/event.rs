@@ -49,14 +49,21 @@ impl<S: State> Decider<'_, S> {
         index: usize,
         choice: &Choice,
         by_id: &Sent,
+        found: Option<(RepeatScope, Repeat)>,
     ) -> Result<EventOutcome, Error> {
         let command = self.command;
         let (Some(event), Some(parsed)) = (command.request.events.get(index), command.events.get(index))
         else {
             return Err(super::apply::missing("event"));
         };
-        let scope = self.scope_of(choice, by_id)?;
-        let (step, reused) = match self.find_repeat(scope, index)? {
+        let (scope, found) = match found {
+            Some(found) => found,
+            None => {
+                let scope = self.scope_of(choice, by_id)?;
+                (scope, self.find_repeat(scope, index)?)
+            }
+        };
+        let (step, reused) = match found {
             Repeat::Stored(first) => return self.repeat_outcome(first, by_id),
             Repeat::New { step, reused } => (step, reused),
         };
@@ -110,7 +117,7 @@ impl<S: State> Decider<'_, S> {
         let sent = match choice.profile {
             Some(at) if at.reason == crate::reply::Reason::Sent => {
                 let device = fragment_row(self.state, at.fragment)?.device;
-                Sent::Known { device, fragment: at.fragment, by_key: false }
+                Sent::Known { device, fragment: at.fragment, provisional: false, by_key: false }
             }
             _ => by_id.clone(),
         };

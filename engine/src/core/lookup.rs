@@ -69,7 +69,8 @@ impl<S: View> Decider<'_, S> {
     pub(super) fn holder_of(&self, fragment: FragmentNo) -> Result<Sent, Error> {
         let device = fragment_row(self.state, fragment)?.device;
         let row = self.state.devices(&device)?.ok_or_else(|| missing("device"))?;
-        Ok(Sent::Known { device, fragment: row.holder, by_key: false })
+        let (fragment, provisional) = (row.holder, row.provisional);
+        Ok(Sent::Known { device, fragment, provisional, by_key: false })
     }
 
     /// What names the profile of an event: the id that was sent with the request if it is known, else, in a
@@ -89,7 +90,8 @@ impl<S: View> Decider<'_, S> {
             && let Some(device) = self.state.device_keys(&key)?
         {
             let row = self.state.devices(&device)?.ok_or_else(|| missing("device"))?;
-            return Ok(Sent::Known { device: *device, fragment: row.holder, by_key: true });
+            let (device, fragment, provisional) = (*device, row.holder, row.provisional);
+            return Ok(Sent::Known { device, fragment, provisional, by_key: true });
         }
         Ok(Sent::ToMakeFor { namespace, value })
     }

@@ -32,6 +32,14 @@ pub enum Lookup {
     },
 }
 
+/// The firsts of a request's events.
+pub(super) enum Firsts {
+    /// All events are repeats of these.
+    All(Vec<EventSeq>),
+    /// Some event is new. What was found of the first event, if that is the one and its scope is there.
+    Some(Option<Repeat>),
+}
+
 /// What was found of a repeat.
 pub(super) enum Repeat {
     /// It is stored already, there.
@@ -57,28 +65,28 @@ pub fn answer_repeats<V: View>(
     let mut decider = Decider::new(view, registry, command, stamp);
     let (session, sent) = (decider.find_session()?, decider.find_profile()?);
     match decider.find_repeats(session.as_ref(), &sent)? {
-        Some(firsts) => decider.answer_repeats(&firsts, &sent).map(Lookup::Repeats),
-        None => Ok(Lookup::New { session }),
+        Firsts::All(firsts) => decider.answer_repeats(&firsts, &sent).map(Lookup::Repeats),
+        Firsts::Some(_) => Ok(Lookup::New { session }),
     }
 }
 
 impl<S: View> Decider<'_, S> {
-    /// The firsts of a request of nothing but repeats.
+    /// Looks for an event that is new.
     pub(super) fn find_repeats(
         &self,
         session: Option<&(SessionNo, Arc<SessionRow>)>,
         by_id: &Sent,
-    ) -> Result<Option<Vec<EventSeq>>, Error> {
+    ) -> Result<Firsts, Error> {
         let mut firsts = Vec::with_capacity(self.command.events.len());
         for index in 0..self.command.events.len() {
             let sent = self.sent_for(by_id, index)?;
             let scope = self.scope(session.map(|(no, _)| *no), by_id, &sent)?;
             match scope.map(|scope| self.find_repeat(scope, index)).transpose()? {
                 Some(Repeat::Stored(first)) => firsts.push(first),
-                _ => return Ok(None),
+                found => return Ok(Firsts::Some(found.filter(|_| index == 0))),
             }
         }
-        Ok(Some(firsts))
+        Ok(Firsts::All(firsts))
     }
 
     pub(super) fn find_repeat(&self, scope: RepeatScope, index: usize) -> Result<Repeat, Error> {

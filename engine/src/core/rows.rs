@@ -173,10 +173,20 @@ pub struct FragmentRow {
     pub created_at: Timestamp,
     /// The larger side of the union that ended its time as a root, and the position of that union.
     pub parent: Option<(FragmentNo, EventSeq)>,
+    /// Whether another root was joined to it.
+    pub joined: bool,
     /// The part of its events without a session.
     pub implicit_part: Option<PartNo>,
     /// Sessions of more than one part in which it has one: they may count once for several fragments.
     pub split_sessions: Vec<SessionNo>,
+}
+
+impl FragmentRow {
+    /// Whether it is all there is of its person.
+    #[must_use]
+    pub const fn is_alone(&self) -> bool {
+        self.parent.is_none() && !self.joined
+    }
 }
 
 /// Counters of one fragment.

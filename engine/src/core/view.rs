@@ -60,7 +60,7 @@ macro_rules! view {
             fn add_posting(&mut self, part: PartNo, posting: Posting);
             /// Adds a part to its session's list; the first is in the session's own row.
             fn add_session_part(&mut self, session: SessionNo, part: PartNo);
-            /// Notes that the row of a part of a fragment is about to be put.
+            /// Notes that the row of a part of a fragment was put just now.
             fn touch_part(&mut self, fragment: FragmentNo, part: PartNo);
             /// Notes that a session's silence is to be looked at, at that millisecond since 1970.
             fn add_due(&mut self, due_ms: u64, session: SessionNo);

@@ -5,12 +5,11 @@ use super::names::{KnownNames, Names};
 use super::outcome::Outcome;
 use super::prepare::Command;
 use super::repeats::{Lookup, answer_repeats};
-use super::root::{fragment_row, root_of};
+use super::root::fragment_row;
 use super::rows::NameKind;
 use super::sources::Registry;
 use super::view::View;
 use crate::error::Error;
-use crate::ids::FragmentNo;
 
 /// The outcome of a request of nothing but repeats, all of which are visible; else `None`, and the rows that
 /// deciding will look up have been read.
@@ -42,16 +41,9 @@ pub fn warm<V: View>(
     if let Some((_, row)) = session {
         view.parts(&row.current.part)?;
         if let Some(fragment) = row.current.fragment {
-            warm_fragment(view, fragment)?;
+            fragment_row(view, fragment)?;
+            view.tallies(&fragment)?;
         }
     }
     Ok(None)
-}
-
-fn warm_fragment<V: View>(view: &V, fragment: FragmentNo) -> Result<(), Error> {
-    let row = fragment_row(view, fragment)?;
-    view.devices(&row.device)?;
-    view.tallies(&fragment)?;
-    view.groups(&root_of(view, fragment)?)?;
-    Ok(())
 }

@@ -116,7 +116,7 @@ macro_rules! layers {
             }
 
             fn touch_part(&mut self, fragment: FragmentNo, part: PartNo) {
-                if self.layers.active.parts.get(&part, u64::MAX).is_none() {
+                if self.put_was_new {
                     self.layers.active.touched_parts.push(fragment, part);
                 }
             }
@@ -137,8 +137,8 @@ macro_rules! plain_puts {
     ($($(#[$doc:meta])* $get:ident, $put:ident: $key:ty => $row:ty, $id:ident;)*) => {
         impl Staging {
             $(
-                fn $put(&mut self, key: $key, row: $row) -> bool {
-                    self.layers.active.$get.put(key, row, self.stamp, self.horizon)
+                fn $put(&mut self, key: $key, row: $row) {
+                    self.put_was_new = self.layers.active.$get.put(key, row, self.stamp, self.horizon);
                 }
             )*
         }
@@ -227,6 +227,8 @@ pub struct Staging {
     pub stamp: u64,
     /// Which older values are still needed.
     pub horizon: Horizon,
+    /// Whether the row that was put last is the first of its key in the active generation.
+    pub put_was_new: bool,
 }
 
 fn known_event(log: &LogReader, seq: EventSeq, path: &Path) -> Result<Option<KnownEvent>, Error> {

@@ -200,6 +200,7 @@ impl Opening {
             stamp: 0,
             // Nobody reads yet: rows are put in place.
             horizon: Horizon { published: 0, oldest_live: 0 },
+            put_was_new: false,
         };
         self.replay(&index, &mut staging, &log, pace)?;
         Ok((index, staging, log))
