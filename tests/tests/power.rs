@@ -4,7 +4,7 @@
 //! are so small that freezing, checkpoints, new segments and sealing happen all the time. Then the store is opened on
 //! what the disk kept, and compared with what its clients were told.
 //!
-//! `SPOOR_POWER_RUNS` says at how many operations of a history each kind of fault is tried (70), `SPOOR_POWER_SEED`
+//! `SPOOR_POWER_RUNS` says at how many operations of a history each kind of fault is tried (25), `SPOOR_POWER_SEED`
 //! which history it is (1).
 #![expect(clippy::panic, clippy::expect_used, reason = "a test: a panic is its report")]
 
@@ -196,7 +196,8 @@ impl Client {
         let digest = verified.and_then(|()| digest(&engine));
         engine.abandon();
         let digest = digest?;
-        Engine::rebuild(DIR, settings(), self.environment(disk)).map_err(|error| format!("rebuild: {error}"))?;
+        Engine::rebuild(DIR, settings(), self.environment(disk))
+            .map_err(|error| format!("rebuild: {error}"))?;
         let engine = self.open(disk).map_err(|error| format!("opening after a rebuild: {error}"))?;
         let rebuilt = self::digest(&engine);
         engine.close().map_err(|error| format!("closing: {error}"))?;
@@ -319,7 +320,7 @@ fn operations(seed: u64) -> u64 {
 
 fn everywhere(fault: Fault) {
     let seed = number("SPOOR_POWER_SEED", 1);
-    let runs = number("SPOOR_POWER_RUNS", 70);
+    let runs = number("SPOOR_POWER_RUNS", 25);
     let operations = operations(seed);
     let mut failed = 0;
     for run_number in 0..runs {
