@@ -53,7 +53,11 @@ pub(super) fn seal(
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Damaged`] if it is not what was written.
-pub(super) fn seal_again(disk: &dyn Disk, dir: &Path, sealed: &SealedSegment) -> Result<SealedSegment, Error> {
+pub(super) fn seal_again(
+    disk: &dyn Disk,
+    dir: &Path,
+    sealed: &SealedSegment,
+) -> Result<SealedSegment, Error> {
     let name = FileName { generation: sealed.name.generation + 1, ..sealed.name };
     let path = dir.join(name.to_string());
     let pace = Pace::default();
