@@ -7,6 +7,7 @@
 //!   was killed. `golden/store-1.txt` is what every later version must read from it.
 //!
 //! `UPDATE_GOLDEN=1` writes the texts anew, and the store only if there is none.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
 
 use bincode::{Decode, Encode};
 use spoor::core::decide::Stamp;

@@ -1,7 +1,12 @@
 //! A page that fires several requests at once before it has an id: one device, one session, every event once.
 //!
 //! `SPOOR_FIRST_HITS` says how often (20), `SPOOR_FIRST_HITS_AT_ONCE` how many requests meet (64).
-#![expect(clippy::panic, clippy::expect_used, reason = "a test: a panic is its report")]
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test: a panic is its report"
+)]
 
 use serde_json::{Value, json};
 use spoor::{Engine, Event, Settings, TrackRequest};
@@ -64,7 +69,7 @@ fn play(mut place: Place) {
             let profile = one_profile(&replies, stored);
             let known = place.engine.snapshot().expect("a snapshot").profile(&profile).expect("the profile");
             assert_eq!((known.counters.events, known.counters.sessions), (stored, 1), "{session}");
-            assert_eq!(known.ids, [profile.clone()], "{session}");
+            assert_eq!(known.ids, std::slice::from_ref(&profile), "{session}");
             assert!(people.insert(profile), "two sessions have one profile");
         }
     }

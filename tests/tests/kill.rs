@@ -1,7 +1,6 @@
 //! A few rounds of killing the server under load; the program `spoor-kill` does a hundred.
 //!
 //! `SPOOR_KILL_ROUNDS` says how many (3), `SPOOR_BIN` which binary (the one built with these tests).
-#![expect(clippy::panic, reason = "a test: a panic is its report")]
 
 use spoor_tests::kill::{Options, run};
 use std::path::PathBuf;

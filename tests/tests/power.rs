@@ -96,10 +96,15 @@ impl Client {
     fn event(&mut self) -> Event {
         self.events += 1;
         let filling = "x".repeat(usize::try_from(self.dice.below(600)).expect("small"));
+        let event_type = match self.events % 3 {
+            0 => "page-view",
+            1 => "click",
+            _ => "session-end",
+        };
         let json = |text: String| Json::parse(&text).expect("JSON");
         Event {
             id: Some(format!("e-{}", self.events)),
-            event_type: ["page-view", "click", "session-end"][self.events as usize % 3].to_owned(),
+            event_type: event_type.to_owned(),
             time: Some(Timestamp(BEGIN.0 + i64::try_from(self.dice.below(1_000_000_000)).expect("small"))),
             properties: Some(json(format!("{{\"filling\":\"{filling}\"}}"))),
             traits: TraitOperations {
@@ -278,7 +283,7 @@ fn after(disk: &SimDisk, fault: Fault, seed: u64) -> SimDisk {
     match fault {
         Fault::PowerCut => disk.power_cut(seed),
         // The machine may go on, or its power go in the end.
-        Fault::Fails | Fault::FailsForGood if seed % 2 == 0 => disk.kill(),
+        Fault::Fails | Fault::FailsForGood if seed.is_multiple_of(2) => disk.kill(),
         Fault::Fails | Fault::FailsForGood => disk.power_cut(seed),
     }
 }
