@@ -38,7 +38,7 @@ struct Page {
     items: Vec<Item>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct Item {
     seq: u64,
     id: String,
@@ -80,20 +80,34 @@ impl Ledger {
         whole: bool,
         count: &mut Count,
     ) -> Result<(), String> {
+        let mut read = |after| {
+            let path = format!("/api/v1/events?after={after}&limit={PAGE_EVENTS}");
+            let (status, body) =
+                connection.ask("GET", &path, "").map_err(|error| format!("reading back: {error}"))?;
+            let page: Page = serde_json::from_str(&body).map_err(|_| format!("{path}: {status} {body}"))?;
+            Ok(page.items)
+        };
+        self.compare_with(&mut read, whole, count)
+    }
+
+    /// `read` gives some events after a position, in order; none at the end.
+    fn compare_with(
+        &mut self,
+        read: &mut dyn FnMut(u64) -> Result<Vec<Item>, String>,
+        whole: bool,
+        count: &mut Count,
+    ) -> Result<(), String> {
         self.reading += 1;
         let begin = if whole { 0 } else { self.position };
         let mut events = if whole { 0 } else { count.events };
         let mut after = begin;
         let mut open: Option<(u64, u64, u64)> = None;
         loop {
-            let path = format!("/api/v1/events?after={after}&limit={PAGE_EVENTS}");
-            let (status, body) =
-                connection.ask("GET", &path, "").map_err(|error| format!("reading back: {error}"))?;
-            let page: Page = serde_json::from_str(&body).map_err(|_| format!("{path}: {status} {body}"))?;
-            let Some(last) = page.items.last() else { break };
+            let items = read(after)?;
+            let Some(last) = items.last() else { break };
             after = last.seq;
-            events += page.items.len() as u64;
-            for item in &page.items {
+            events += items.len() as u64;
+            for item in &items {
                 open = self.found(open, item, count)?;
             }
         }
@@ -188,5 +202,55 @@ impl Ledger {
             entry.request.clone()
         })
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the clients of three requests were told: one is acknowledged at 1, one without an answer, one refused.
+    fn ledger() -> Ledger {
+        let (mut ledger, mut count) = (Ledger::default(), Count::default());
+        for (number, answer) in [(0, Answer::Stored(1)), (1, Answer::None), (2, Answer::Refused)] {
+            let request = Request { number, events: 2, ..Request::default() };
+            ledger.note(request, answer, &mut count).expect("nothing contradicts it");
+        }
+        ledger
+    }
+
+    /// Compares with a store that holds these events from 1 on.
+    fn compare(ledger: &mut Ledger, ids: &[&str], whole: bool) -> Result<Count, String> {
+        let items: Vec<Item> = (1..).zip(ids).map(|(seq, id)| Item { seq, id: (*id).to_owned() }).collect();
+        let mut count = Count::default();
+        let mut read = |after| Ok(items.iter().filter(|item| item.seq > after).take(3).cloned().collect());
+        ledger.compare_with(&mut read, whole, &mut count).map(|()| count)
+    }
+
+    #[test]
+    fn what_was_told_may_be_there_with_or_without_what_was_not_answered() {
+        assert_eq!(compare(&mut ledger(), &["0-0", "0-1"], true).map(|count| count.events), Ok(2));
+        let mut ledger = ledger();
+        let all = ["0-0", "0-1", "1-0", "1-1"];
+        assert_eq!(compare(&mut ledger, &all, false).map(|count| count.unanswered_stored), Ok(1));
+        assert_eq!(compare(&mut ledger, &all, true).map(|count| count.unanswered_stored), Ok(0));
+        compare(&mut ledger, &all[..2], true).expect_err("what was seen once must stay");
+    }
+
+    #[test]
+    fn every_kind_of_loss_is_found() {
+        for (what, ids) in [
+            ("lost", &[][..]),
+            ("half there", &["0-0"]),
+            ("elsewhere", &["1-0", "1-1", "0-0", "0-1"]),
+            ("doubled", &["0-0", "0-1", "0-0", "0-1"]),
+            ("in another order", &["0-1", "0-0"]),
+            ("torn apart", &["0-0", "1-0", "0-1", "1-1"]),
+            ("half there without an answer", &["0-0", "0-1", "1-0"]),
+            ("refused and there", &["0-0", "0-1", "2-0", "2-1"]),
+            ("nobody's", &["0-0", "0-1", "3-0", "3-1"]),
+        ] {
+            assert!(compare(&mut ledger(), ids, true).is_err(), "{what} was not found");
+        }
     }
 }

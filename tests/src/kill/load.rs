@@ -15,15 +15,15 @@ const PROFILES_MAX: usize = 32;
 const RECENT_MAX: usize = 64;
 
 /// A request, small enough that all of them can be kept: its text follows from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Request {
     /// Different for each.
     pub(super) number: u64,
     /// How many events it has.
     pub(super) events: u64,
-    source: &'static str,
-    session: Option<u64>,
-    profile: Option<Arc<str>>,
+    pub(super) source: &'static str,
+    pub(super) session: Option<u64>,
+    pub(super) profile: Option<Arc<str>>,
 }
 
 /// What a client was told.
