@@ -5,6 +5,7 @@
 //! - [`model`] is a second, naive reading of the rules: everything in plain lists, no index, no engine logic.
 //! - [`history`] makes random histories, which two targets must answer alike.
 //! - [`shop`] reads the sample of a web shop's traffic.
+//! - [`kill`] kills a server under load and compares what is left with what its clients were told.
 //!
 //! Ids that a target draws are renamed in order of appearance before anything is compared, so that the
 //! answers of two targets are equal as text or differ in meaning.
@@ -15,7 +16,9 @@
     reason = "a test crate: a panic is its report"
 )]
 
+pub mod connection;
 pub mod history;
+pub mod kill;
 pub mod model;
 pub mod scenario;
 pub mod shop;

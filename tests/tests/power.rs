@@ -4,7 +4,7 @@
 //! are so small that freezing, checkpoints, new segments and sealing happen all the time. Then the store is opened on
 //! what the disk kept, and compared with what its clients were told.
 //!
-//! `SPOOR_POWER_RUNS` says at how many operations of a history each kind of fault is tried (70), `SPOOR_POWER_SEED`
+//! `SPOOR_POWER_RUNS` says at how many operations of a history each kind of fault is tried (25), `SPOOR_POWER_SEED`
 //! which history it is (1).
 #![expect(clippy::panic, clippy::expect_used, reason = "a test: a panic is its report")]
 
@@ -96,10 +96,15 @@ impl Client {
     fn event(&mut self) -> Event {
         self.events += 1;
         let filling = "x".repeat(usize::try_from(self.dice.below(600)).expect("small"));
+        let event_type = match self.events % 3 {
+            0 => "page-view",
+            1 => "click",
+            _ => "session-end",
+        };
         let json = |text: String| Json::parse(&text).expect("JSON");
         Event {
             id: Some(format!("e-{}", self.events)),
-            event_type: ["page-view", "click", "session-end"][self.events as usize % 3].to_owned(),
+            event_type: event_type.to_owned(),
             time: Some(Timestamp(BEGIN.0 + i64::try_from(self.dice.below(1_000_000_000)).expect("small"))),
             properties: Some(json(format!("{{\"filling\":\"{filling}\"}}"))),
             traits: TraitOperations {
@@ -278,7 +283,7 @@ fn after(disk: &SimDisk, fault: Fault, seed: u64) -> SimDisk {
     match fault {
         Fault::PowerCut => disk.power_cut(seed),
         // The machine may go on, or its power go in the end.
-        Fault::Fails | Fault::FailsForGood if seed % 2 == 0 => disk.kill(),
+        Fault::Fails | Fault::FailsForGood if seed.is_multiple_of(2) => disk.kill(),
         Fault::Fails | Fault::FailsForGood => disk.power_cut(seed),
     }
 }
@@ -320,7 +325,7 @@ fn operations(seed: u64) -> u64 {
 
 fn everywhere(fault: Fault) {
     let seed = number("SPOOR_POWER_SEED", 1);
-    let runs = number("SPOOR_POWER_RUNS", 70);
+    let runs = number("SPOOR_POWER_RUNS", 25);
     let operations = operations(seed);
     let mut failed = 0;
     for run_number in 0..runs {

@@ -20,7 +20,7 @@ use spoor::settings::{DEFAULT_SOURCE, SourceSettings, TraitKind};
 use spoor::{Consent, Event, Json, Settings, Timestamp};
 
 /// A store that is a handful of lists.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Model {
     settings: Settings,
     last_stamp: Timestamp,
@@ -34,7 +34,7 @@ pub struct Model {
 }
 
 /// A device and its one fragment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Device {
     key: DeviceKey,
     id: String,
@@ -54,13 +54,13 @@ enum DeviceKey {
 }
 
 /// Two devices that are one person, since an event.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Join {
     devices: [usize; 2],
     sequence: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct SessionRow {
     space: String,
     id: String,
@@ -106,7 +106,7 @@ enum Scope {
     Source(String),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct EventRow {
     sequence: u64,
     scope: Scope,

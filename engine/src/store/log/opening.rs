@@ -10,13 +10,15 @@
 //!
 //! Nothing is changed on disk before all segments were looked at. Then what an interrupted stop left is
 //! removed, and the unfinished segment is sealed: copied to a new file and synced, since what was read of it
-//! may be in memory only, and must not be built on.
+//! may be in memory only, and must not be built on. For the same reason a sealed segment whose source is still
+//! there is copied before the source is removed: nobody can tell whether its sync had failed.
 
 use super::LogPosition;
 use super::checksum::Keys;
 use super::frame::{Frames, Remains, remains};
 use super::identity;
 use super::pace::Pace;
+use super::seal::seal_again;
 use super::sealed::{SealedSegment, read_footer};
 use super::sealer::replace;
 use super::segment::{FIRST_FRAME_AT, FileName, Kind, OpenSegment, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -61,13 +63,17 @@ pub(super) fn open(
         walk.visit(generations)?;
     }
     walk.reaches(known)?;
-    let Walk { segments, end, useless, .. } = walk;
-    for path in &useless {
-        disk.remove(path).map_err(Error::io(path))?;
+    let Walk { mut segments, end, useless, replaced, .. } = walk;
+    remove_all(&*disk, dir, &useless)?;
+    for (number, _) in &replaced {
+        let place = segments.iter_mut().find(|segment| segment.number() == *number);
+        if let Some(Segment::Sealed(sealed)) = place {
+            let old = sealed.path.clone();
+            *sealed = Arc::new(seal_again(&*disk, dir, sealed)?);
+            disk.remove(&old).map_err(Error::io(&old))?;
+        }
     }
-    if !useless.is_empty() {
-        disk.sync_dir(dir).map_err(Error::io(dir))?;
-    }
+    remove_all(&*disk, dir, replaced.iter().flat_map(|(_, paths)| paths))?;
     let mut unsealed: Vec<_> = segments.iter().filter_map(Segment::unsealed).collect();
     let ends_open = segments.last().is_some_and(|last| last.unsealed().is_some());
     let tail = if ends_open { unsealed.pop() } else { None };
@@ -80,6 +86,20 @@ pub(super) fn open(
     Ok(Opened { shared, end, unsealed })
 }
 
+/// Removes files, durably.
+fn remove_all<'a>(
+    disk: &dyn Disk,
+    dir: &Path,
+    paths: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<(), Error> {
+    let mut some = false;
+    for path in paths {
+        disk.remove(path).map_err(Error::io(path))?;
+        some = true;
+    }
+    if some { disk.sync_dir(dir).map_err(Error::io(dir)) } else { Ok(()) }
+}
+
 struct Walk<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
@@ -90,13 +110,17 @@ struct Walk<'a> {
     torn: Option<(PathBuf, u64)>,
     /// A segment that was prepared, but in which no frame is whole: nothing may follow it.
     unstarted: Option<PathBuf>,
+    /// Unfinished, or without a frame.
     useless: Vec<PathBuf>,
+    /// By segment: the older generations of one that is sealed, not to be removed before it is surely durable.
+    replaced: Vec<(u64, Vec<PathBuf>)>,
 }
 
 impl<'a> Walk<'a> {
     fn new(disk: &'a dyn Disk, dir: &'a Path, keys: Keys) -> Self {
         let end = LogPosition::start(&keys);
-        Self { disk, dir, keys, segments: Vec::new(), end, torn: None, unstarted: None, useless: Vec::new() }
+        let (segments, useless, replaced) = (Vec::new(), Vec::new(), Vec::new());
+        Self { disk, dir, keys, segments, end, torn: None, unstarted: None, useless, replaced }
     }
 
     /// Takes in one segment, given all its files in the order of generations.
@@ -106,7 +130,10 @@ impl<'a> Walk<'a> {
         for name in generations.iter().rev() {
             let path = self.dir.join(name.to_string());
             if chosen {
-                self.useless.push(path);
+                match self.replaced.last_mut().filter(|(segment, _)| *segment == name.segment) {
+                    Some((_, paths)) => paths.push(path),
+                    None => self.replaced.push((name.segment, vec![path])),
+                }
                 continue;
             }
             chosen = match name.kind {

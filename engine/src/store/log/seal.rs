@@ -47,6 +47,46 @@ pub(super) fn seal(
     Ok(Some(sealed))
 }
 
+/// Writes a sealed segment anew, as the next generation, from what can be read of it. For one whose source is
+/// still there: its own sync may have failed, and the system may show bytes that are in its memory only. A sync
+/// that is tried again would save none of them.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Damaged`] if it is not what was written.
+pub(super) fn seal_again(
+    disk: &dyn Disk,
+    dir: &Path,
+    sealed: &SealedSegment,
+) -> Result<SealedSegment, Error> {
+    let name = FileName { generation: sealed.name.generation + 1, ..sealed.name };
+    let path = dir.join(name.to_string());
+    let pace = Pace::default();
+    pace.hurry();
+    let from = disk.open(&sealed.path, false).map_err(Error::io(&sealed.path))?;
+    let file = disk.open(&path, true).map_err(Error::io(&path))?;
+    let mut to = PacedFile::new(file, &path, &pace);
+    let end = sealed.footer.index_offset + sealed.footer.index_bytes;
+    let mut piece = vec![0; BLOCK_MAX_BYTES];
+    while to.offset() < end {
+        let length = usize::try_from(end - to.offset()).unwrap_or(usize::MAX).min(piece.len());
+        let Some(room) = piece.get_mut(..length) else { break };
+        let read = from.read_at(room, to.offset()).map_err(Error::io(&sealed.path))?;
+        if read < length {
+            let reason = "this sealed segment ends before its foot".to_owned();
+            return Err(Error::Damaged { path: sealed.path.clone(), offset: to.offset(), reason });
+        }
+        to.write(room)?;
+    }
+    to.sync()?;
+    let footer = Footer { generation: name.generation, ..sealed.footer };
+    let copy = SealedSegment { name, path: path.clone(), footer, keys: sealed.keys };
+    copy.verify_blocks(disk)?;
+    to.write(&footer.encode(&sealed.keys))?;
+    to.sync()?;
+    disk.sync_dir(dir).map_err(Error::io(dir))?;
+    Ok(copy)
+}
+
 /// Calls `each` with every record of the segment, and, at the last one of a frame, the frame's checksum.
 /// `false` if it did at some point.
 fn for_each_record(

@@ -167,6 +167,15 @@ impl SealedSegment {
         (seq == self.footer.next_seq && offset == self.footer.index_offset).then_some(places)
     }
 
+    /// Reads every block: each must be what was written.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Damaged`].
+    pub(super) fn verify_blocks(&self, disk: &dyn Disk) -> Result<(), Error> {
+        let index = self.load_index(disk)?;
+        (1..index.places.len()).try_for_each(|next| self.read_block(&index, next - 1).map(|_| ()))
+    }
+
     /// Reads and decodes one block.
     ///
     /// # Errors

@@ -539,6 +539,33 @@ fn when_sealing_fails_the_log_closes_and_keeps_everything() {
     assert_holds(&open(&disk, 4096, None).unwrap(), &model);
 }
 
+/// What is shown of a file whose sync failed may be in the system's memory only: its source must stay until a copy
+/// is durable.
+#[test]
+fn a_sealed_segment_whose_sync_failed_is_not_built_on() {
+    let model: Model = (0..3).map(|number| (1, record(number, 50))).collect();
+    let mut failed = 0;
+    for operation in 0..30 {
+        for seed in 0..4 {
+            let disk = SimDisk::new();
+            let mut log = open(&disk, 4096, None).unwrap();
+            append(&mut log, &model).unwrap();
+            disk.fault_at(disk.operations() + operation, Fault::Fails);
+            log.roll();
+            failed += u32::from(log.wait_sealed().is_err());
+            let disk = disk.kill();
+            drop(log);
+            let log = open(&disk, 4096, None).unwrap();
+            assert_holds(&log, &model);
+            let disk = disk.power_cut(seed);
+            drop(log);
+            let log = open(&disk, 4096, None).unwrap_or_else(|error| panic!("{operation}: {error}"));
+            assert_holds(&log, &model);
+        }
+    }
+    assert!(failed >= 40, "{failed} of 120 faults met the sealing");
+}
+
 /// A disk whose syncs do nothing: what the tests of power cuts must find out.
 #[derive(Debug)]
 struct LyingDisk(SimDisk);
