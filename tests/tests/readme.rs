@@ -26,7 +26,10 @@ const ID_BYTES: usize = 36;
 /// The page's blocks of one language, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
     let begin = format!("```{language}\n");
-    PAGE.split(&begin).skip(1).map(|rest| rest.split("```").next().expect("the end of a block").trim()).collect()
+    PAGE.split(&begin)
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("the end of a block").trim())
+        .collect()
 }
 
 /// The server as the page starts it: without a word, in the directory where it is called. Only the port is
@@ -45,7 +48,9 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("{}, which `cargo test --workspace` builds: {error}", binary.display()));
+            .unwrap_or_else(|error| {
+                panic!("{}, which `cargo test --workspace` builds: {error}", binary.display())
+            });
         let mut server = Self { child, address: String::new() };
         let begun = Instant::now();
         while server.address.is_empty() {
@@ -115,7 +120,8 @@ fn curl(command: &str) -> Value {
         headers += "content-type: application/x-www-form-urlencoded\r\n";
     }
     let method = if body.is_some() { "POST" } else { "GET" };
-    let (address, path) = url.strip_prefix("http://").and_then(|url| url.split_once('/')).expect("an address");
+    let (address, path) =
+        url.strip_prefix("http://").and_then(|url| url.split_once('/')).expect("an address");
     let body = body.unwrap_or_default();
     let mut stream = TcpStream::connect(address).expect("the server listens");
     write!(
