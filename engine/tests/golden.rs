@@ -13,6 +13,7 @@ use bincode::{Decode, Encode};
 use spoor::core::decide::Stamp;
 use spoor::core::decimal::Decimal;
 use spoor::core::decision::{Decision, Effect, EventEffect, JoinCause};
+use spoor::core::numbers::Numbers;
 use spoor::core::rows::{
     ClientIdRow, ConsentsRow, Counters, DeviceKey, DeviceRow, FragmentRow, GapKey, GapRow, GroupRow, Mark,
     NameKey, NameKind, NameRow, PartOf, PartRow, SessionKey, SessionRow, TallyRow, TextRow, TraitsRow,
@@ -330,14 +331,14 @@ samples! {
         silent_at: Some(TIME), alias_of: Some(SessionNo(8)),
     };
     PartRow => PartRow {
-        session: Some(SessionNo(70_000)), fragment: Some(FragmentNo(100_000)), timeout_ms: 1_800_000, events: 10,
+        session: Some(SessionNo(70_000)), fragment: Some(FragmentNo(100_000)), numbers: Numbers { timeout_ms: 1_800_000, events: 10,
         page_views: 9, conversions: 1, value: Some(Decimal(19_950_000_000)), start: Some(Sample::sample()),
         last: Some(Sample::sample()), entry: Some(Sample::sample()), exit: Some(Sample::sample()), end: None,
-        agent: AgentNo(4), received_last: TIME, due_ms: 1_767_227_400_123,
+        agent: AgentNo(4), received_last: TIME }, due_ms: 1_767_227_400_123,
     };
     FragmentRow => FragmentRow {
         device: DeviceNo(90_000), key: ProfileKey::Server(uuid()), created: EventSeq(70_001), created_at: TIME,
-        parent: Some((FragmentNo(6), EventSeq(70_002))), implicit_part: Some(PartNo(80_000)),
+        parent: Some((FragmentNo(6), EventSeq(70_002))), joined: true, implicit_part: Some(PartNo(80_000)),
         split_sessions: vec![SessionNo(70_000)],
     };
     TraitsRow => {

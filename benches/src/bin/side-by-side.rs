@@ -57,6 +57,10 @@ struct Options {
     json: Option<PathBuf>,
 }
 
+/// As in the server's binary; all variants have it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Fault> {
     let options = Options::parse();
     let dir = tempfile::tempdir_in(&options.dir)?;
