@@ -146,9 +146,10 @@ impl Engine {
         F: FnOnce(Result<Answer, TrackError>) + Send + 'static,
     {
         let inner = &*self.inner;
-        if let Some(error) = inner.shared.closed() {
-            return done(Err(TrackError::Failed(error)));
-        }
+        let _sending = match inner.shared.sending() {
+            Ok(sending) => sending,
+            Err(error) => return done(Err(TrackError::Failed(error))),
+        };
         let mut command = match inner.prepare(request) {
             Ok(command) => Box::new(command),
             Err(rejection) => return done(Err(TrackError::Rejected(rejection))),
@@ -329,7 +330,9 @@ impl Inner {
 
     fn ask<T>(&self, message: impl FnOnce(Sender<Result<T, Error>>) -> Message) -> Result<T, Error> {
         let (sender, receiver) = bounded(1);
+        let sending = self.shared.sending()?;
         self.mailbox.send(message(sender)).map_err(|_| self.gone())?;
+        drop(sending);
         receiver.recv().map_err(|_| self.gone())?
     }
 

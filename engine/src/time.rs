@@ -29,10 +29,35 @@ impl Timestamp {
     /// `None` if the text is not a time, lies before 1970 or after the year 9999.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if !is_rfc3339(text) {
+            return None;
+        }
         let time: jiff::Timestamp = text.parse().ok()?;
         let us = time.as_microsecond();
         (us >= 0 && us / 1_000 <= crate::limits::TIME_MAX_MS).then_some(Self(us))
     }
+}
+
+/// Whether a text has the form of RFC 3339, which is narrower than what the time library reads:
+/// `DDDD-DD-DDTDD:DD:DD[.D+](Z|±DD:DD)`, at most nine decimals.
+fn is_rfc3339(text: &str) -> bool {
+    const FORM: &[u8] = b"DDDD-DD-DDTDD:DD:DD";
+    let bytes = text.as_bytes();
+    let Some((head, rest)) = bytes.split_at_checked(FORM.len()) else { return false };
+    let shaped = head.iter().zip(FORM).all(|(byte, form)| match form {
+        b'D' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't' | b' '),
+        _ => byte == form,
+    });
+    let decimals = rest.strip_prefix(b".").map_or(0, |tail| tail.iter().take_while(|b| b.is_ascii_digit()).count());
+    let zone = if rest.first() == Some(&b'.') { rest.get(decimals + 1..) } else { Some(rest) };
+    let fraction = rest.first() != Some(&b'.') || (1..=9).contains(&decimals);
+    let zoned = match zone {
+        Some([b'Z' | b'z']) => true,
+        Some([b'+' | b'-', h1, h2, b':', m1, m2]) => [h1, h2, m1, m2].iter().all(|digit| digit.is_ascii_digit()),
+        _ => false,
+    };
+    shaped && fraction && zoned
 }
 
 /// RFC 3339 in UTC with milliseconds, such as `2026-01-31T04:00:00.250Z`.
@@ -103,7 +128,21 @@ mod tests {
 
     #[test]
     fn refuses_what_is_out_of_range_or_not_a_time() {
-        for text in ["1969-12-31T23:59:59Z", "+10000-01-01T00:00:00Z", "2026-01-31", "now", ""] {
+        for text in [
+            "1969-12-31T23:59:59Z",
+            "+10000-01-01T00:00:00Z",
+            "2026-01-31",
+            "2026-01-31T09:30Z",
+            "20260131T093000Z",
+            "2026-01-31T09:30:00,5Z",
+            "2026-01-31T09:30:00.Z",
+            "2026-01-31T09:30:00+05",
+            "2026-01-31T09:30:00+0530",
+            "2026-01-31T09:30:00Z[Europe/Paris]",
+            "2026-13-31T09:30:00Z",
+            "now",
+            "",
+        ] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }

@@ -57,6 +57,10 @@ impl Snapshot {
                 found.extend(of.map(|(_, fragment)| *fragment));
             }
         }
+        // The qualified form always works, whatever bare ids look like it.
+        if let Some(fragment) = found.first() {
+            return Ok(*fragment);
+        }
         found.extend(server_id(version, id)?);
         if let Some(row) = version.client_ids(&id.into())? {
             found.extend(row.0.iter().map(|(_, fragment)| *fragment));
@@ -105,6 +109,9 @@ impl Snapshot {
             && let Some(space) = space_no(version, space)?
         {
             found.extend(session_in(version, space, id)?.map(|session| (space, session)));
+        }
+        if let Some((_, session)) = found.first() {
+            return Ok(crate::core::session::session_row(version, *session)?.0);
         }
         for space in 1..=version.counters.names.get(NameKind::Space.index()).copied().unwrap_or(0) {
             found.extend(session_in(version, SpaceNo(space), id)?.map(|session| (SpaceNo(space), session)));

@@ -117,11 +117,16 @@ impl Snapshot {
     /// The event that `implicit:SEQ` names, if that is the form of `id`.
     fn implicit(&self, id: &str) -> Result<Option<StoredEvent>, ReadError> {
         let Some((IMPLICIT_SPACE, seq)) = id.split_once(':') else { return Ok(None) };
-        let seq = EventSeq(seq.parse().map_err(|_| ReadError::NotFound)?);
-        match self.event(seq)? {
-            Some(event) if event.session == id => Ok(Some(event)),
-            _ => Err(ReadError::NotFound),
+        // A client may call a session so: where no event is meant, the id is looked up like any other.
+        let Ok(seq) = seq.parse() else { return Ok(None) };
+        let Some((_, effect)) = self.request_at(EventSeq(seq))? else { return Ok(None) };
+        let version = self.version()?;
+        let part = effect.part.map(|part| version.parts(&part)).transpose()?.flatten();
+        if part.is_some_and(|part| part.session.is_some()) {
+            return Ok(None);
         }
+        let event = self.event(EventSeq(seq))?;
+        Ok(event.filter(|event| event.session == id))
     }
 
     fn implicit_session(&self, event: &StoredEvent) -> Result<Session, ReadError> {

@@ -26,6 +26,7 @@ use crate::settings::StoreSettings;
 use crate::time::Clock;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -83,6 +84,7 @@ impl Opening {
         let shared = Arc::new(Shared {
             published: Arc::new(Published::new(version)),
             failure: parking_lot::Mutex::default(),
+            senders: std::sync::atomic::AtomicUsize::new(0),
             registry,
             clock: Arc::clone(&self.clock),
         });
@@ -150,10 +152,13 @@ impl Opening {
     /// The index, with what it says of itself; a new one if it cannot be used.
     fn usable_index(&self, pace: &Arc<Pace>) -> Result<(Index, Option<Meta>), Error> {
         let path = self.index_path();
-        let found = self.open_index(pace).and_then(|index| {
+        // redb panics at some pages that were changed outside: there is no other way to hear of them.
+        let found = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let index = self.open_index(pace)?;
             let meta = Meta::read(&index, &path)?;
             Ok((index, meta))
-        });
+        }));
+        let found = found.unwrap_or_else(|_| Err(Error::IndexUnusable { reason: "it is damaged".into() }));
         match found {
             Ok((index, None)) => Ok((index, None)),
             Ok((index, Some(meta))) if meta.position.is_some() => Ok((index, Some(meta))),
@@ -286,7 +291,10 @@ fn run_checkpoints(
     lock: Box<dyn DiskLock>,
 ) {
     while let Ok(job) = jobs.recv() {
-        let base = write(&index, &job, at_hand_bytes);
+        let base = std::panic::catch_unwind(AssertUnwindSafe(|| write(&index, &job, at_hand_bytes)));
+        // As at opening: redb panics at pages that were changed outside.
+        let damaged = || Error::IndexUnusable { reason: "a page of it is damaged".into() };
+        let base = base.unwrap_or_else(|_| Err(damaged()));
         drop(job);
         if bases.send(base).is_err() {
             break;

@@ -33,6 +33,7 @@ use crate::time::{Clock, Timestamp};
 use crossbeam_channel::{Receiver, Sender, select};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How often the writer looks for sessions that fell silent, in milliseconds.
@@ -77,13 +78,39 @@ pub struct Shared {
     pub published: Arc<Published>,
     /// Why nothing is taken any more.
     pub failure: Mutex<Option<Arc<str>>>,
+    /// How many callers are between looking at `failure` and having sent: the writer goes only when there is
+    /// none, so that every message is answered.
+    pub senders: AtomicUsize,
     /// The settings.
     pub registry: Registry,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
 
+/// A caller that is about to send.
+#[derive(Debug)]
+pub struct Sending<'a>(&'a AtomicUsize);
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Shared {
+    /// Announces that a message will be sent, while the answer is held.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if nothing is taken any more.
+    pub fn sending(&self) -> Result<Sending<'_>, Error> {
+        self.senders.fetch_add(1, Ordering::SeqCst);
+        let sending = Sending(&self.senders);
+        match self.closed() {
+            Some(error) => Err(error),
+            None => Ok(sending),
+        }
+    }
+
     /// The error that everyone gets from now on, if there is one.
     #[must_use]
     pub fn closed(&self) -> Option<Error> {
@@ -501,7 +528,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Answers everyone who still waits, and everyone who was about to send when the engine closed.
     fn refuse_all(&mut self, error: &Error) {
+        while self.shared.senders.load(Ordering::SeqCst) > 0 {
+            self.refuse_waiting(error);
+            std::thread::yield_now();
+        }
+        self.refuse_waiting(error);
+    }
+
+    fn refuse_waiting(&mut self, error: &Error) {
         for done in self.progress.waiting.drain(..).chain(self.progress.waiting_next.drain(..)) {
             let _ = done.send(Err(error.clone()));
         }

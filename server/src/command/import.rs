@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use spoor::{Error, EventStatus, Origin, TrackError, TrackRequest};
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -38,10 +38,24 @@ pub struct Arguments {
     rejected: Option<PathBuf>,
 }
 
+/// Whether two names lead to one file, which is there.
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
 pub(super) fn run(configuration: &Configuration, arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let name = arguments.file.as_path();
     let mut lines = Lines::open(name).map_err(CommandError::file(name))?;
     let rejected = match &arguments.rejected {
+        Some(path) if same_file(path, name) => {
+            return Err(CommandError::Failed(format!(
+                "{}: --rejected names the file that is imported, which would be overwritten",
+                path.display()
+            )));
+        }
         Some(path) => Some(BufWriter::new(File::create(path).map_err(CommandError::file(path))?)),
         None => None,
     };
