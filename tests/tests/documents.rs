@@ -120,6 +120,22 @@ fn the_architecture_can_be_read_in_one_sitting() {
     assert!(lines <= ARCHITECTURE_MAX_LINES, "{lines} lines");
 }
 
+#[test]
+fn the_code_map_names_every_file_that_it_lists() {
+    let mut checked = 0;
+    for folder in ["engine/src", "engine/src/core", "engine/src/store"] {
+        for entry in std::fs::read_dir(root().join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
+            let named =
+                [format!("`{name}`"), format!("`{name}/`"), format!("`{name}.rs`"), format!("src/{name}")];
+            assert!(name == "mod" || named.iter().any(|name| ARCHITECTURE.contains(name)), "{folder}/{name}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 40, "{checked}");
+}
+
 /// The cells of the tables' rows, without their code marks.
 fn rows(page: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     page.lines()
