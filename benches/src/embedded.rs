@@ -15,6 +15,12 @@ use std::time::Duration;
 /// How often the state of the store is looked at, in requests.
 const LOOK_EVERY: u64 = 1_024;
 
+/// The overlay counts as no fuller at the end of a stretch if it is by less than one part in so many.
+const OVERLAY_SLACK: u64 = 10;
+
+/// A run whose overlay keeps growing ends after so many times the events that were to be measured.
+const GIVE_UP: u64 = 4;
+
 /// How long an answer may take before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -41,7 +47,7 @@ pub struct Stretch {
     /// Events stored.
     pub events: u64,
     /// Checkpoints that ended in it, the last one with it.
-    pub checkpoints: u64,
+    pub checkpoints: usize,
     /// Time, processor, bytes.
     pub spent: Spent,
     /// State at its beginning.
@@ -145,8 +151,9 @@ impl Client {
         }
     }
 
-    /// Warms up until `warm_up` events are stored and a checkpoint has ended, then measures until `events`
-    /// more are stored, a checkpoint has ended, and the overlay is no fuller than it was at the beginning.
+    /// Warms up until `warm_up` events are stored and a checkpoint has ended. Then goes on until, between the
+    /// ends of two checkpoints, `events` were stored and the overlay became no fuller; or, if that never
+    /// happens, until [`GIVE_UP`] times as many were stored: the overlays in the result tell.
     ///
     /// # Errors
     /// If a request was not stored.
@@ -157,28 +164,45 @@ impl Client {
         mut progress: impl FnMut(u64),
     ) -> Result<Stretch, Fault> {
         let warm = self.stored + warm_up;
-        let mut before = self.run_to_checkpoint(&mut progress)?;
+        let mut status = self.run_to_checkpoint(&mut progress)?;
         while self.stored < warm {
-            before = self.run_to_checkpoint(&mut progress)?;
+            status = self.run_to_checkpoint(&mut progress)?;
         }
-        let (from, usage) = (self.stored, Usage::now()?);
-        let mut checkpoints = 0;
+        let mut marks = vec![self.mark(status)?];
+        let last = self.stored + events.saturating_mul(GIVE_UP);
         loop {
-            let after = self.run_to_checkpoint(&mut progress)?;
-            checkpoints += 1;
-            if self.stored >= from + events && after.overlay_bytes <= before.overlay_bytes {
-                let end = Usage::now()?;
+            let status = self.run_to_checkpoint(&mut progress)?;
+            let end = self.mark(status)?;
+            let given_up = self.stored >= last;
+            let begin = marks.iter().enumerate().find(|(_, begin)| {
+                let level = begin.status.overlay_bytes + begin.status.overlay_bytes / OVERLAY_SLACK;
+                end.stored >= begin.stored + events && (given_up || status.overlay_bytes <= level)
+            });
+            if let Some((at, begin)) = begin {
                 return Ok(Stretch {
-                    events: self.stored - from,
-                    checkpoints,
-                    spent: end.since(&usage),
-                    before,
-                    after,
-                    rss_bytes: end.rss_bytes,
+                    events: end.stored - begin.stored,
+                    checkpoints: marks.len() - at,
+                    spent: end.usage.since(&begin.usage),
+                    before: begin.status,
+                    after: status,
+                    rss_bytes: end.usage.rss_bytes,
                 });
             }
+            marks.push(end);
         }
     }
+
+    fn mark(&self, status: Status) -> Result<Mark, Fault> {
+        Ok(Mark { stored: self.stored, usage: Usage::now()?, status })
+    }
+}
+
+/// The end of a checkpoint.
+#[derive(Debug)]
+struct Mark {
+    stored: u64,
+    usage: Usage,
+    status: Status,
 }
 
 /// What making one request costs, in nanoseconds of processor time.

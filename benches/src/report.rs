@@ -25,7 +25,7 @@ pub struct Result {
     /// Memory at the end, in bytes.
     pub rss_bytes: u64,
     /// Checkpoints that ended in the measured time.
-    pub checkpoints: Option<u64>,
+    pub checkpoints: Option<usize>,
     /// Overlay at the beginning and at the end of it, in bytes.
     pub overlay_bytes: Option<(u64, u64)>,
 }

@@ -159,7 +159,7 @@ impl Run {
         let log = Log::open(Arc::new(RealDisk), &path.join("log"), &LogOptions::new(0), None)?;
         let bar = bar(name, self.options.warm_up + self.options.events);
         let mut records = log.reader().records_from(EventSeq(1));
-        let mut chunk = |records: &mut dyn Iterator<Item = _>, count: usize| -> Result<Vec<Vec<u8>>, Fault> {
+        let chunk = |records: &mut dyn Iterator<Item = _>, count: usize| -> Result<Vec<Vec<u8>>, Fault> {
             let mut chunk = Vec::with_capacity(count);
             for record in records.take(count) {
                 let record: spoor::store::log::Record = record?;
