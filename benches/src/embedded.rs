@@ -5,11 +5,14 @@
 //! from the rest ([`making_ns`]).
 
 use crate::Fault;
+use crate::metered::{self, MeteredDisk};
 use crate::traffic::{Device, Traffic};
 use crate::usage::{Spent, Usage};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use spoor::model::Status;
-use spoor::{Answer, Clock, Engine, EventStatus, SystemClock, TrackError};
+use spoor::{Answer, Clock, Engine, Environment, EventStatus, Settings, SystemClock, TrackError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the state of the store is looked at, in requests.
@@ -29,7 +32,9 @@ type Answered = (Device, Result<Answer, TrackError>);
 /// The client of one store.
 #[derive(Debug)]
 pub struct Client {
-    engine: Engine,
+    /// The store.
+    pub engine: Engine,
+    disk: Arc<MeteredDisk>,
     traffic: Traffic,
     in_flight_max: u64,
     in_flight: u64,
@@ -56,14 +61,36 @@ pub struct Stretch {
     pub after: Status,
     /// Memory at its end.
     pub rss_bytes: u64,
+    /// What was read and written, by kind of file.
+    pub disk: Vec<(&'static str, metered::Traffic)>,
 }
 
 impl Client {
-    /// A client that keeps `in_flight_max` requests in flight.
-    #[must_use]
-    pub fn new(engine: Engine, traffic: Traffic, in_flight_max: u64) -> Self {
+    /// Opens the store in `path`, of which it keeps `in_flight_max` requests in flight.
+    ///
+    /// # Errors
+    /// If the store cannot be opened.
+    pub fn open(
+        path: &Path,
+        settings: Settings,
+        traffic: Traffic,
+        in_flight_max: u64,
+    ) -> Result<Self, Fault> {
+        let disk = Arc::new(MeteredDisk::default());
+        let environment = Environment { disk: disk.clone(), ..Environment::default() };
+        let engine = Engine::open_with(path, settings, environment)?;
         let (sender, answers) = unbounded();
-        Self { engine, traffic, in_flight_max, in_flight: 0, sender, answers, stored: 0, repeated: 0 }
+        Ok(Self {
+            engine,
+            disk,
+            traffic,
+            in_flight_max,
+            in_flight: 0,
+            sender,
+            answers,
+            stored: 0,
+            repeated: 0,
+        })
     }
 
     /// Submits one request, once there is room for it.
@@ -186,6 +213,12 @@ impl Client {
                     before: begin.status,
                     after: status,
                     rss_bytes: end.usage.rss_bytes,
+                    disk: end
+                        .disk
+                        .iter()
+                        .zip(&begin.disk)
+                        .map(|(end, begin)| (end.0, end.1.since(&begin.1)))
+                        .collect(),
                 });
             }
             marks.push(end);
@@ -193,7 +226,7 @@ impl Client {
     }
 
     fn mark(&self, status: Status) -> Result<Mark, Fault> {
-        Ok(Mark { stored: self.stored, usage: Usage::now()?, status })
+        Ok(Mark { stored: self.stored, usage: Usage::now()?, status, disk: self.disk.traffic() })
     }
 }
 
@@ -203,6 +236,7 @@ struct Mark {
     stored: u64,
     usage: Usage,
     status: Status,
+    disk: [(&'static str, metered::Traffic); 5],
 }
 
 /// What making one request costs, in nanoseconds of processor time.
