@@ -5,15 +5,24 @@
 //! from the rest ([`making_ns`]).
 
 use crate::Fault;
+use crate::metered::{self, MeteredDisk};
 use crate::traffic::{Device, Traffic};
 use crate::usage::{Spent, Usage};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use spoor::model::Status;
-use spoor::{Answer, Clock, Engine, EventStatus, SystemClock, TrackError};
+use spoor::{Answer, Clock, Engine, Environment, EventStatus, Settings, SystemClock, TrackError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the state of the store is looked at, in requests.
 const LOOK_EVERY: u64 = 1_024;
+
+/// The overlay counts as no fuller at the end of a stretch if it is by less than one part in so many.
+const OVERLAY_SLACK: u64 = 10;
+
+/// A run whose overlay keeps growing ends after so many times the events that were to be measured.
+const GIVE_UP: u64 = 4;
 
 /// How long an answer may take before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,7 +32,9 @@ type Answered = (Device, Result<Answer, TrackError>);
 /// The client of one store.
 #[derive(Debug)]
 pub struct Client {
-    engine: Engine,
+    /// The store.
+    pub engine: Engine,
+    disk: Arc<MeteredDisk>,
     traffic: Traffic,
     in_flight_max: u64,
     in_flight: u64,
@@ -41,7 +52,7 @@ pub struct Stretch {
     /// Events stored.
     pub events: u64,
     /// Checkpoints that ended in it, the last one with it.
-    pub checkpoints: u64,
+    pub checkpoints: usize,
     /// Time, processor, bytes.
     pub spent: Spent,
     /// State at its beginning.
@@ -50,14 +61,36 @@ pub struct Stretch {
     pub after: Status,
     /// Memory at its end.
     pub rss_bytes: u64,
+    /// What was read and written, by kind of file.
+    pub disk: Vec<(&'static str, metered::Traffic)>,
 }
 
 impl Client {
-    /// A client that keeps `in_flight_max` requests in flight.
-    #[must_use]
-    pub fn new(engine: Engine, traffic: Traffic, in_flight_max: u64) -> Self {
+    /// Opens the store in `path`, of which it keeps `in_flight_max` requests in flight.
+    ///
+    /// # Errors
+    /// If the store cannot be opened.
+    pub fn open(
+        path: &Path,
+        settings: Settings,
+        traffic: Traffic,
+        in_flight_max: u64,
+    ) -> Result<Self, Fault> {
+        let disk = Arc::new(MeteredDisk::default());
+        let environment = Environment { disk: disk.clone(), ..Environment::default() };
+        let engine = Engine::open_with(path, settings, environment)?;
         let (sender, answers) = unbounded();
-        Self { engine, traffic, in_flight_max, in_flight: 0, sender, answers, stored: 0, repeated: 0 }
+        Ok(Self {
+            engine,
+            disk,
+            traffic,
+            in_flight_max,
+            in_flight: 0,
+            sender,
+            answers,
+            stored: 0,
+            repeated: 0,
+        })
     }
 
     /// Submits one request, once there is room for it.
@@ -145,8 +178,9 @@ impl Client {
         }
     }
 
-    /// Warms up until `warm_up` events are stored and a checkpoint has ended, then measures until `events`
-    /// more are stored, a checkpoint has ended, and the overlay is no fuller than it was at the beginning.
+    /// Warms up until `warm_up` events are stored and a checkpoint has ended. Then goes on until, between the
+    /// ends of two checkpoints, `events` were stored and the overlay became no fuller; or, if that never
+    /// happens, until [`GIVE_UP`] times as many were stored: the overlays in the result tell.
     ///
     /// # Errors
     /// If a request was not stored.
@@ -157,28 +191,52 @@ impl Client {
         mut progress: impl FnMut(u64),
     ) -> Result<Stretch, Fault> {
         let warm = self.stored + warm_up;
-        let mut before = self.run_to_checkpoint(&mut progress)?;
+        let mut status = self.run_to_checkpoint(&mut progress)?;
         while self.stored < warm {
-            before = self.run_to_checkpoint(&mut progress)?;
+            status = self.run_to_checkpoint(&mut progress)?;
         }
-        let (from, usage) = (self.stored, Usage::now()?);
-        let mut checkpoints = 0;
+        let mut marks = vec![self.mark(status)?];
+        let last = self.stored + events.saturating_mul(GIVE_UP);
         loop {
-            let after = self.run_to_checkpoint(&mut progress)?;
-            checkpoints += 1;
-            if self.stored >= from + events && after.overlay_bytes <= before.overlay_bytes {
-                let end = Usage::now()?;
+            let status = self.run_to_checkpoint(&mut progress)?;
+            let end = self.mark(status)?;
+            let given_up = self.stored >= last;
+            let begin = marks.iter().enumerate().find(|(_, begin)| {
+                let level = begin.status.overlay_bytes + begin.status.overlay_bytes / OVERLAY_SLACK;
+                end.stored >= begin.stored + events && (given_up || status.overlay_bytes <= level)
+            });
+            if let Some((at, begin)) = begin {
                 return Ok(Stretch {
-                    events: self.stored - from,
-                    checkpoints,
-                    spent: end.since(&usage),
-                    before,
-                    after,
-                    rss_bytes: end.rss_bytes,
+                    events: end.stored - begin.stored,
+                    checkpoints: marks.len() - at,
+                    spent: end.usage.since(&begin.usage),
+                    before: begin.status,
+                    after: status,
+                    rss_bytes: end.usage.rss_bytes,
+                    disk: end
+                        .disk
+                        .iter()
+                        .zip(&begin.disk)
+                        .map(|(end, begin)| (end.0, end.1.since(&begin.1)))
+                        .collect(),
                 });
             }
+            marks.push(end);
         }
     }
+
+    fn mark(&self, status: Status) -> Result<Mark, Fault> {
+        Ok(Mark { stored: self.stored, usage: Usage::now()?, status, disk: self.disk.traffic() })
+    }
+}
+
+/// The end of a checkpoint.
+#[derive(Debug)]
+struct Mark {
+    stored: u64,
+    usage: Usage,
+    status: Status,
+    disk: [(&'static str, metered::Traffic); 5],
 }
 
 /// What making one request costs, in nanoseconds of processor time.

@@ -6,6 +6,7 @@ pub mod agents;
 pub mod traffic;
 pub mod wire;
 
+pub mod metered;
 pub mod usage;
 
 pub mod embedded;

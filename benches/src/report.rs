@@ -1,5 +1,6 @@
 //! Results: an aligned table for people, JSON for programs.
 
+use crate::metered::Traffic;
 use crate::usage::Spent;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,9 +26,11 @@ pub struct Result {
     /// Memory at the end, in bytes.
     pub rss_bytes: u64,
     /// Checkpoints that ended in the measured time.
-    pub checkpoints: Option<u64>,
+    pub checkpoints: Option<usize>,
     /// Overlay at the beginning and at the end of it, in bytes.
     pub overlay_bytes: Option<(u64, u64)>,
+    /// What was read and written in the measured time, by kind of file.
+    pub disk: Vec<(&'static str, Traffic)>,
 }
 
 impl Result {
@@ -51,6 +54,7 @@ impl Result {
             rss_bytes,
             checkpoints: None,
             overlay_bytes: None,
+            disk: Vec::new(),
         }
     }
 }
@@ -110,6 +114,34 @@ pub fn ratios(results: &[Result]) -> String {
             let _ = write!(out, " {:>8.2}", one.events_per_s / other.events_per_s);
         }
         out.push('\n');
+    }
+    out
+}
+
+/// What the engine did to each kind of file, for each event.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+pub fn disks(results: &[Result]) -> String {
+    let mut out = String::new();
+    for result in results.iter().filter(|result| !result.disk.is_empty()) {
+        let _ = writeln!(
+            out,
+            "{}\n  {:10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            result.name, "", "read B", "reads", "written B", "writes", "ev/sync", "sync us"
+        );
+        for (kind, traffic) in result.disk.iter().filter(|(_, traffic)| *traffic != Traffic::default()) {
+            let each = |number: u64| number as f64 / result.events as f64;
+            let _ = writeln!(
+                out,
+                "  {kind:10} {:>9.0} {:>9.3} {:>9.0} {:>9.3} {:>9.1} {:>9.0}",
+                each(traffic.read_bytes),
+                each(traffic.reads),
+                each(traffic.written_bytes),
+                each(traffic.writes),
+                result.events as f64 / traffic.syncs as f64,
+                traffic.sync_ns as f64 / traffic.syncs as f64 / 1e3,
+            );
+        }
     }
     out
 }

@@ -5,11 +5,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use spoor::ids::EventSeq;
 use spoor::store::disk::RealDisk;
 use spoor::store::log::{Log, LogOptions};
-use spoor::{Clock, Engine, Settings, SystemClock};
+use spoor::{Clock, Settings, SystemClock};
 use spoor_benches::Fault;
 use spoor_benches::embedded::{Client, making_ns};
 use spoor_benches::plain::PlainFile;
-use spoor_benches::report::{Result as Measured, ratios, table, threads};
+use spoor_benches::report::{Result as Measured, disks, ratios, table, threads};
 use spoor_benches::rows::Rows;
 use spoor_benches::simple::Simple;
 use spoor_benches::traffic::{Shape, Traffic, settings};
@@ -113,21 +113,22 @@ impl Run {
 
     fn embedded(&mut self, variant: &str, in_flight: u64) -> Result<(), Fault> {
         let path = self.dir.path().join(variant);
-        let engine = Engine::open(&path, self.settings())?;
-        let mut client = Client::new(engine.clone(), Traffic::new(self.shape())?, in_flight);
+        let traffic = Traffic::new(self.shape())?;
+        let mut client = Client::open(&path, self.settings(), traffic, in_flight)?;
         let name = format!("engine, {in_flight} in flight");
         let bar = bar(&name, self.options.warm_up + self.options.events);
         let stretch =
             client.steady(self.options.warm_up, self.options.events, |stored| bar.set_position(stored))?;
         client.settle()?;
         bar.finish_and_clear();
-        engine.close()?;
+        client.engine.close()?;
         let mut result =
             Measured::new(&name, stretch.events, &stretch.spent, file_bytes(&path)?, stretch.rss_bytes);
         result.checkpoints = Some(stretch.checkpoints);
         result.overlay_bytes = Some((stretch.before.overlay_bytes, stretch.after.overlay_bytes));
+        result.disk = stretch.disk;
         self.done(result);
-        drop((client, engine));
+        drop(client);
         if variant == "c1000" {
             self.bytes(&path)?;
         }
@@ -163,7 +164,7 @@ impl Run {
         let log = Log::open(Arc::new(RealDisk), &path.join("log"), &LogOptions::new(0), None)?;
         let bar = bar(name, self.options.warm_up + self.options.events);
         let mut records = log.reader().records_from(EventSeq(1));
-        let mut chunk = |records: &mut dyn Iterator<Item = _>, count: usize| -> Result<Vec<Vec<u8>>, Fault> {
+        let chunk = |records: &mut dyn Iterator<Item = _>, count: usize| -> Result<Vec<Vec<u8>>, Fault> {
             let mut chunk = Vec::with_capacity(count);
             for record in records.take(count) {
                 let record: spoor::store::log::Record = record?;
@@ -221,6 +222,7 @@ impl Run {
 
     fn report(&self) -> Result<(), Fault> {
         println!("\n{}\n{}", table(&self.results), threads(&self.results));
+        println!("{}", disks(&self.results));
         println!("each rate divided by each other, in the same order\n{}", ratios(&self.results));
         if let Some(file) = &self.options.json {
             std::fs::write(file, serde_json::to_string_pretty(&self.results)?)?;
