@@ -22,9 +22,9 @@ const TRUSTED: &str = "shop";
 /// Source whose devices get their profile ids from the server.
 const UNTRUSTED: &str = "web";
 
-const CONTEXTS: usize = 4_096;
-const PAGES: usize = 8_192;
-const ENTRIES: usize = 512;
+const CONTEXTS: u16 = 4_096;
+const PAGES: u16 = 8_192;
+const ENTRIES: u16 = 512;
 /// Mean length of a session less one, in events.
 const FURTHER_EVENTS: f64 = 8.3;
 /// One request in so many is sent twice.
@@ -202,12 +202,12 @@ impl Traffic {
 
     fn says(&mut self, first: bool) -> Says {
         if first {
-            return Says::Entry(self.rng.random_range(0..ENTRIES as u16));
+            return Says::Entry(self.rng.random_range(0..ENTRIES));
         }
         if self.rng.random_range(0..1_000) < 50 {
             return Says::Who;
         }
-        Says::Page(self.rng.random_range(0..PAGES as u16))
+        Says::Page(self.rng.random_range(0..PAGES))
     }
 
     fn new_visit(&mut self) -> Visit {
@@ -237,7 +237,7 @@ impl Traffic {
     fn new_device(&mut self) -> Device {
         let trusted = self.rng.random();
         let id = if trusted { self.rng.random() } else { 0 };
-        let context = self.rng.random_range(0..CONTEXTS as u16);
+        let context = self.rng.random_range(0..CONTEXTS);
         self.devices.push(Owner { id, context, trusted });
         Device::try_from(self.devices.len() - 1).unwrap_or(Device::MAX)
     }
@@ -329,7 +329,7 @@ fn contexts(rng: &mut StdRng) -> Result<Vec<(Json, String)>, Fault> {
         let json = format!(r#"{{"ip":"{ip}","user_agent":"{agent}","locale":"en-AU","timezone":"{zone}"}}"#);
         Ok((json_of(&json)?, agent))
     };
-    (0..CONTEXTS).map(context).collect()
+    (0..usize::from(CONTEXTS)).map(context).collect()
 }
 
 fn pages(rng: &mut StdRng) -> Result<Vec<(&'static str, Json)>, Fault> {
@@ -362,7 +362,7 @@ fn pages(rng: &mut StdRng) -> Result<Vec<(&'static str, Json)>, Fault> {
         );
         Ok((name, json_of(&json)?))
     };
-    (0..PAGES).map(page).collect()
+    (0..usize::from(PAGES)).map(page).collect()
 }
 
 fn entries(rng: &mut StdRng) -> Result<Vec<Json>, Fault> {
@@ -374,7 +374,7 @@ fn entries(rng: &mut StdRng) -> Result<Vec<Json>, Fault> {
         );
         json_of(&json)
     };
-    (0..ENTRIES).map(entry).collect()
+    (0..usize::from(ENTRIES)).map(entry).collect()
 }
 
 fn json_of(text: &str) -> Result<Json, Fault> {

@@ -111,7 +111,10 @@ impl fmt::Display for Error {
             Self::Damaged { path, offset, reason } => {
                 write!(f, "{} is damaged at byte {offset}: {reason}", path.display())
             }
-            Self::IndexUnusable { reason } => write!(f, "the index cannot be used, and `spoor rebuild` makes it anew from the log, where nothing is lost: {reason}"),
+            Self::IndexUnusable { reason } => write!(
+                f,
+                "the index cannot be used, and `spoor rebuild` makes it anew from the log, where nothing is lost: {reason}"
+            ),
             Self::Locked { path } => write!(f, "{} is open in another process", path.display()),
             Self::Settings { reason } => write!(f, "settings: {reason}"),
             Self::SnapshotTooOld => f.write_str("the snapshot is older than a snapshot may get"),

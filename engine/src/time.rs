@@ -49,12 +49,15 @@ fn is_rfc3339(text: &str) -> bool {
         b'T' => matches!(byte, b'T' | b't' | b' '),
         _ => byte == form,
     });
-    let decimals = rest.strip_prefix(b".").map_or(0, |tail| tail.iter().take_while(|b| b.is_ascii_digit()).count());
+    let decimals =
+        rest.strip_prefix(b".").map_or(0, |tail| tail.iter().take_while(|b| b.is_ascii_digit()).count());
     let zone = if rest.first() == Some(&b'.') { rest.get(decimals + 1..) } else { Some(rest) };
     let fraction = rest.first() != Some(&b'.') || (1..=9).contains(&decimals);
     let zoned = match zone {
         Some([b'Z' | b'z']) => true,
-        Some([b'+' | b'-', h1, h2, b':', m1, m2]) => [h1, h2, m1, m2].iter().all(|digit| digit.is_ascii_digit()),
+        Some([b'+' | b'-', h1, h2, b':', m1, m2]) => {
+            [h1, h2, m1, m2].iter().all(|digit| digit.is_ascii_digit())
+        }
         _ => false,
     };
     shaped && fraction && zoned

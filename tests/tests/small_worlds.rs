@@ -13,8 +13,9 @@
 )]
 
 use spoor::core::agents::Agents;
-use spoor::core::decide::{EventOutcome, Outcome, SessionName, Stamp};
+use spoor::core::decide::Stamp;
 use spoor::core::memory::MemoryState;
+use spoor::core::outcome::{EventOutcome, Outcome, SessionName};
 use spoor::core::prepare::prepare;
 use spoor::core::root::{fragment_row, members_of, root_of};
 use spoor::core::session::{parts_of, session_row};
@@ -247,9 +248,12 @@ fn faults(state: &MemoryState) -> Vec<String> {
     let (mut events, mut in_fragments, mut roots) = (0, 0, 0);
     for no in 1..=counters.part.0 {
         let part = state.parts(&PartNo(no)).expect("memory").expect("parts are numbered without gaps");
-        events += part.events;
+        events += part.numbers.events;
         let posted = state.postings(PartNo(no)).len() as u64;
-        expect(posted == part.events, format!("part {no} counts {} and lists {posted}", part.events));
+        expect(
+            posted == part.numbers.events,
+            format!("part {no} counts {} and lists {posted}", part.numbers.events),
+        );
         if let Some(session) = part.session {
             let (session, row) = session_row(state, session).expect("its session");
             let parts = parts_of(state, session, &row).expect("its parts");

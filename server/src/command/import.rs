@@ -115,7 +115,7 @@ pub struct Failed {
 }
 
 impl Failed {
-    fn said(self, name: &std::path::Path) -> CommandError {
+    fn said(self, name: &Path) -> CommandError {
         if let Some(done) = &self.done {
             println!("{done}");
         }

@@ -132,8 +132,26 @@ pub fn serve_store(
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let service = Arc::new(Service::new(Arc::clone(&store), configuration, instance));
     let settings = configuration.server.clone();
+    runtime.spawn(tell_failure(Arc::clone(&store), stopped.clone()));
     let listener = runtime.spawn(async move { listener::run(listener, service, &settings, stopped).await });
     Ok(Server { address, store, stop, running: Some(Running { runtime, listener, published: None }) })
+}
+
+/// How often it is looked whether the store has closed itself.
+const FAILURE_LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Says in the log, once, that the store has closed itself, and why; nobody may be asking just then.
+async fn tell_failure(store: Arc<dyn Store>, mut stopped: tokio::sync::watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = stopped.changed() => return,
+            () = tokio::time::sleep(FAILURE_LOOK) => {}
+        }
+        if let Some(reason) = store.failure() {
+            tracing::error!(%reason, "the store has closed itself: nothing is accepted until it is opened again");
+            return;
+        }
+    }
 }
 
 /// Different for each run: the process, and when it started.
