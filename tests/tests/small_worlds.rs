@@ -271,8 +271,9 @@ fn faults(state: &MemoryState) -> Vec<String> {
         in_fragments += tally.events;
         let own = (1..=counters.part.0).filter_map(|no| state.parts(&PartNo(no)).expect("memory"));
         let own = own.filter(|part| part.fragment == Some(fragment));
-        let sum =
-            own.fold((0, 0), |sum, part| (sum.0 + part.events, sum.1 + u64::from(part.session.is_some())));
+        let sum = own.fold((0, 0), |sum, part| {
+            (sum.0 + part.numbers.events, sum.1 + u64::from(part.session.is_some()))
+        });
         expect(sum == (tally.events, tally.sessions), format!("fragment {no} counts {tally:?}, not {sum:?}"));
     }
     expect(in_fragments == events, format!("fragments hold {in_fragments} of {events} events"));
@@ -317,7 +318,8 @@ fn a_state_that_does_not_hold_together_is_seen() {
     let letter = place.path[0];
     world.step(&mut place, letter);
     let part = place.state.parts(&PartNo(1)).expect("memory").expect("the first part");
-    let counted_twice = spoor::core::rows::PartRow { events: 2, ..(*part).clone() };
+    let mut counted_twice = (*part).clone();
+    counted_twice.numbers.events = 2;
     place.state.put_parts(PartNo(1), counted_twice);
     assert_eq!(faults(&place.state).len(), 4, "{:?}", faults(&place.state));
 }
