@@ -180,7 +180,7 @@ impl Client {
 
     /// Warms up until `warm_up` events are stored and a checkpoint has ended. Then goes on until, between the
     /// ends of two checkpoints, `events` were stored and the overlay became no fuller; or, if that never
-    /// happens, until [`GIVE_UP`] times as many were stored: the overlays in the result tell.
+    /// happens, until four times as many were stored: the overlays in the result tell.
     ///
     /// # Errors
     /// If a request was not stored.
