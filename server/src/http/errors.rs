@@ -15,7 +15,6 @@ pub const CODES: &[(&str, u16)] = &[
     ("body_incomplete", 400),
     ("consent_invalid", 400),
     ("encoding_invalid", 400),
-    ("events_missing", 400),
     ("json_duplicate_key", 400),
     ("json_invalid", 400),
     ("json_number_too_large", 400),

@@ -56,7 +56,6 @@ pub fn split(text: &str) -> Result<Vec<&str>, Rejection> {
 }
 
 const ARRAY_TOO_LONG: &str = "array_too_long";
-const EVENTS_MISSING: &str = "events_missing";
 
 type JsonText<'a, 't> = &'a mut serde_json::Deserializer<serde_json::de::StrRead<'t>>;
 
@@ -129,9 +128,7 @@ reader! {
             let Self(walk) = self;
             let mut request = TrackRequest::default();
             let mut seen = Seen::default();
-            let mut has_events = false;
             while let Some(name) = seen.next(walk, &mut members)? {
-                has_events |= &*name == "events";
                 match &*name {
                     "source" => request.source = walk.member(&mut members, &name, Text(walk))?,
                     "session" => request.session = walk.member(&mut members, &name, Text(walk))?,
@@ -142,9 +139,6 @@ reader! {
                     "events" => request.events = walk.member(&mut members, &name, Events(walk))?,
                     _ => drop(walk.member(&mut members, &name, AnyJson(walk))?),
                 }
-            }
-            if !has_events {
-                return Err(walk.fail(EVENTS_MISSING, "a request has `events`, an empty list at least".to_owned()));
             }
             request.user_agent = request.context.as_ref().and_then(user_agent);
             Ok(request)
