@@ -1,6 +1,6 @@
 //! Which session, which fragment: once per request.
 //!
-//! The table (docs/architecture.md repeats it for readers; "known" is found in the store):
+//! The table (docs/sessions-and-profiles.md has it with examples; "known" is found in the store):
 //!
 //! | session | profile sent | session used | fragment used | reason |
 //! |---|---|---|---|---|
