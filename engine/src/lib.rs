@@ -33,6 +33,7 @@
 //! clock or random source; [`store`] obeys. The two are public for the tests and the tools of this
 //! repository; what they offer may change with any version.
 
+pub mod act;
 pub mod error;
 pub mod ids;
 pub mod json;
@@ -52,12 +53,13 @@ mod read;
 mod redecide;
 mod words;
 
+pub use act::{Act, ActError, ActReply, ProfileSize};
 pub use engine::{Answer, Engine, Environment};
 pub use error::{Error, Rejection, TrackError};
 pub use ids::EventSeq;
 pub use json::{Json, JsonFault};
 pub use read::Snapshot;
-pub use reply::{EventReply, EventStatus, ProfileReply, Reason, Reply, SessionReply};
+pub use reply::{EventReply, EventStatus, LinkOutcome, LinkReply, ProfileReply, Reason, Reply, SessionReply};
 pub use request::{Consent, Event, Origin, TrackRequest, TraitOperations};
 pub use settings::Settings;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -46,6 +46,14 @@ pub const AGENT_CACHE_MAX_ITEMS: usize = 4_096;
 pub const PAGE_MAX_BYTES: usize = 2_048;
 /// UTM values are kept up to here, in bytes.
 pub const UTM_MAX_BYTES: usize = 256;
+/// Ids that the answer of one profile lists.
+pub const PROFILE_MAX_IDS: usize = 1_000;
+/// Fragments of one device that are looked through for the person who sits down there.
+pub const DEVICE_MAX_SEATS: usize = 1_000;
+/// Largest `values_per_profile` of a namespace.
+pub const VALUES_PER_PROFILE_MAX: u32 = 10_000;
+/// Most entries, `event` and `source`, under `identification`.
+pub const IDENTIFICATION_MAX_POINTS: usize = 1_000;
 /// Other known profiles that a session may meet before it counts as shared.
 pub const SESSION_MAX_OTHER_PROFILES: usize = 3;
 /// Longest inactivity timeout, in milliseconds (7 days).

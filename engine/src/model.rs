@@ -12,8 +12,12 @@ pub struct Profile {
     pub id: String,
     /// The id of its oldest fragment.
     pub primary_id: String,
-    /// All its ids, oldest fragment first.
+    /// Its ids, oldest fragment first: all of them, up to [`crate::limits::PROFILE_MAX_IDS`].
     pub ids: Vec<String>,
+    /// How many fragments it has: more than `ids` lists, where it has more than those.
+    pub fragments: u64,
+    /// Its identifiers, by namespace and value.
+    pub identifiers: Vec<ProfileIdentifier>,
     /// Name and value as JSON, by name.
     pub traits: Vec<(String, Json)>,
     /// Purpose and answer, by purpose.
@@ -26,6 +30,148 @@ pub struct Profile {
     pub first_seen: Option<Timestamp>,
     /// Event time of the latest event, if there is one.
     pub last_seen: Option<Timestamp>,
+}
+
+/// An identifier that a profile has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileIdentifier {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its normalised value.
+    pub value: String,
+    /// Event time at which it was first seen.
+    pub first_seen: Timestamp,
+    /// Event time at which it was last seen.
+    pub last_seen: Timestamp,
+}
+
+/// One link: the evidence that a fragment carries an identifier, or that two fragments are one person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// What it joins.
+    pub ends: LinkEnds,
+    /// What holds of it.
+    pub state: LinkState,
+    /// Whether a source or an identification point vouches for it.
+    pub verified: bool,
+    /// The event, or the act, that said so first.
+    pub first_seq: EventSeq,
+    /// The event, or the act, that said so last.
+    pub last_seq: EventSeq,
+    /// Event time of the first.
+    pub first_seen: Timestamp,
+    /// Event time of the last.
+    pub last_seen: Timestamp,
+}
+
+/// What a link joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkEnds {
+    /// A fragment and an identifier.
+    Identifier {
+        /// The fragment's id.
+        profile: String,
+        /// `namespace:value`.
+        identifier: String,
+    },
+    /// Two fragments, directly.
+    Profiles {
+        /// One's id.
+        profile: String,
+        /// The other's.
+        other: String,
+        /// Why: `session`, `hand` or `device`.
+        kind: &'static str,
+    },
+}
+
+/// What holds of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// It joins.
+    Joined,
+    /// It is known and joins nobody.
+    Attached,
+    /// It was taken away and does not come back by itself.
+    Cut,
+    /// Its identifier is blocked.
+    Suspended,
+    /// It waits for a decision.
+    Quarantined,
+    /// The decision was against it.
+    Rejected,
+}
+
+impl LinkState {
+    /// As it is written in an answer.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Attached => "attached",
+            Self::Cut => "cut",
+            Self::Suspended => "suspended",
+            Self::Quarantined => "quarantined",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// Something that happened to who a profile is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// Its place in the log.
+    pub seq: EventSeq,
+    /// When it was received.
+    pub at: Timestamp,
+    /// What: `created`, `attached`, `known`, `merged`, `switched`, `refused`, `quarantined`, or the name of an act.
+    pub kind: &'static str,
+    /// The fragment's id.
+    pub profile: String,
+    /// `namespace:value`, where it is about one.
+    pub identifier: Option<String>,
+    /// The reason, where there is one.
+    pub code: Option<&'static str>,
+    /// The merge's id, where two profiles became one.
+    pub merge: Option<String>,
+    /// The primary ids of the profiles that were joined or parted, as they were before.
+    pub profiles: Vec<String>,
+    /// The event that said so; `None` for an act.
+    pub event: Option<String>,
+}
+
+/// How two ids are joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Whether they are one profile.
+    pub same: bool,
+    /// The links from one to the other, in that order; empty if they are two, or one fragment.
+    pub chain: Vec<Link>,
+    /// The fewest links whose removal parts them.
+    pub cut_links: Vec<Link>,
+    /// The fewest identifiers whose removal parts them; `None` if no identifiers do.
+    pub cut_identifiers: Option<Vec<String>>,
+}
+
+/// A link that waits for a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantinedLink {
+    /// The id by which it is decided.
+    pub id: String,
+    /// The fragment's id.
+    pub profile: String,
+    /// The profile's.
+    pub primary_id: String,
+    /// `namespace:value`.
+    pub identifier: String,
+    /// The limit that stands in the way: `values_per_profile` or `fragments_max`.
+    pub code: &'static str,
+    /// The event that brought it first.
+    pub seq: EventSeq,
+    /// When that was received.
+    pub at: Timestamp,
+    /// Primary id of the profile that it would join, if there is one.
+    pub other: Option<String>,
 }
 
 /// Counters of a profile: exact, each event and each session id once.
@@ -153,6 +299,15 @@ pub struct PageRequest {
     pub from: Option<Timestamp>,
     /// Only items before this event time.
     pub to: Option<Timestamp>,
+}
+
+/// Which past a profile is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AsOf {
+    /// What was known at this receive time; `None` is now.
+    pub at: Option<Timestamp>,
+    /// Only what happened up to this event time, under the identity known then.
+    pub until: Option<Timestamp>,
 }
 
 /// Why a read has no answer.

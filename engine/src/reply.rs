@@ -76,6 +76,8 @@ pub struct EventReply {
     pub session: Option<SessionReply>,
     /// Its own profile id, where the events of one request have different ones.
     pub profile: Option<String>,
+    /// What became of each identifier.
+    pub links: Vec<LinkReply>,
     /// Trait and consent operations that were not accepted: path and code. The event is stored.
     pub refused: Vec<(String, &'static str)>,
     /// Codes that concern this event alone, such as `event_id_reused`.
@@ -98,6 +100,55 @@ impl EventStatus {
         match self {
             Self::Stored => "stored",
             Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+/// What became of one identifier of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkReply {
+    /// Namespace and normalised value, `email:ada@example.com`; the value as sent where it could not be read.
+    pub identifier: String,
+    /// The outcome.
+    pub outcome: LinkOutcome,
+    /// The reason, where there is one to give: of `refused` and `quarantined` always.
+    pub code: Option<&'static str>,
+    /// Of `merged`, and of `switched` where the new fragment joined somebody: the id by which it is undone.
+    pub merge: Option<String>,
+    /// Of `merged` and `switched`: the primary ids of the two profiles as they were before, this one's first.
+    pub profiles: Vec<String>,
+    /// Of `quarantined`: the id by which it is decided.
+    pub quarantine: Option<String>,
+}
+
+/// What became of an identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum LinkOutcome {
+    /// The profile has it now.
+    Attached,
+    /// The profile had it already.
+    Known,
+    /// Another profile had it: the two are one now.
+    Merged,
+    /// Somebody else sits at the device: the event went to that person's fragment.
+    Switched,
+    /// It identifies nobody, or must not join; see the code.
+    Refused,
+    /// A limit stands in the way; it waits for a decision.
+    Quarantined,
+}
+
+impl LinkOutcome {
+    /// As it is written in a reply.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Attached => "attached",
+            Self::Known => "known",
+            Self::Merged => "merged",
+            Self::Switched => "switched",
+            Self::Refused => "refused",
+            Self::Quarantined => "quarantined",
         }
     }
 }

@@ -16,13 +16,20 @@ pub struct Settings {
     pub sources: BTreeMap<String, SourceSettings>,
     /// Namespaces of identifiers. `user_id`, `email` and `phone` exist by default.
     pub identifiers: BTreeMap<String, NamespaceSettings>,
+    /// Where identifiers stand in events beside their `identifiers` member.
+    pub identification: Vec<IdentificationPoint>,
     /// Kinds and policies of traits, for those that need other than the default.
     pub traits: BTreeMap<String, TraitSettings>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let namespace = |normalize, priority, unique| NamespaceSettings { normalize, priority, unique };
+        let namespace = |normalize, priority, unique| NamespaceSettings {
+            normalize,
+            priority,
+            unique,
+            ..NamespaceSettings::default()
+        };
         Self {
             store: StoreSettings::default(),
             sources: BTreeMap::new(),
@@ -31,6 +38,7 @@ impl Default for Settings {
                 ("email".to_owned(), namespace(Normalizer::Email, 2, false)),
                 ("phone".to_owned(), namespace(Normalizer::Phone, 3, false)),
             ]),
+            identification: Vec::new(),
             traits: BTreeMap::new(),
         }
     }
@@ -76,6 +84,8 @@ pub struct SourceSettings {
     pub conversions: Vec<String>,
     /// Event types that count as page views.
     pub page_views: Vec<String>,
+    /// Whether what it says may join profiles.
+    pub merges: Merges,
 }
 
 impl Default for SourceSettings {
@@ -90,6 +100,7 @@ impl Default for SourceSettings {
             default_country: None,
             conversions: vec!["purchase".to_owned()],
             page_views: vec!["page-view".to_owned()],
+            merges: Merges::Always,
         }
     }
 }
@@ -124,27 +135,79 @@ pub enum Sessions {
     Inactivity,
 }
 
+/// Values per profile of a namespace, where nothing is said.
+pub const VALUES_PER_PROFILE_DEFAULT: u32 = 20;
+/// Fragments per value of a namespace, where nothing is said.
+pub const FRAGMENTS_MAX_DEFAULT: u32 = 1_000;
+
 /// One namespace of identifiers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct NamespaceSettings {
     /// How values are made comparable.
-    #[serde(default = "text")]
     pub normalize: Normalizer,
     /// Lower goes first.
-    #[serde(default = "late")]
     pub priority: u32,
     /// One value per profile.
-    #[serde(default)]
     pub unique: bool,
+    /// Values that a profile may have; one more is quarantined. Has no meaning for a unique namespace.
+    pub values_per_profile: u32,
+    /// Fragments that may carry a value; one more is quarantined, or only warned of where the namespace is unique.
+    pub fragments_max: u32,
+    /// Whether a match may join profiles.
+    pub merges: Merges,
+    /// Values that identify nobody, in any form that the normaliser makes the same.
+    pub blocked: Vec<String>,
+    /// Regular expressions; a normalised value that one of them matches anywhere identifies nobody.
+    pub blocked_patterns: Vec<String>,
 }
 
-fn text() -> Normalizer {
-    Normalizer::Text
+impl Default for NamespaceSettings {
+    fn default() -> Self {
+        Self {
+            normalize: Normalizer::Text,
+            priority: 100,
+            unique: false,
+            values_per_profile: VALUES_PER_PROFILE_DEFAULT,
+            fragments_max: FRAGMENTS_MAX_DEFAULT,
+            merges: Merges::Always,
+            blocked: Vec::new(),
+            blocked_patterns: Vec::new(),
+        }
+    }
 }
 
-fn late() -> u32 {
-    100
+/// Whether a match may join profiles, or only attach the identifier to each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Merges {
+    /// It may.
+    #[default]
+    Always,
+    /// Only a verified link may: one from a secret source, or from an identification point that says so.
+    Verified,
+    /// It may not.
+    Never,
+}
+
+/// A rule: on an event of this type, these property paths hold identifiers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentificationPoint {
+    /// Event type; `*` is any.
+    pub event: String,
+    /// Source; `*` is any.
+    #[serde(default = "any_source")]
+    pub source: String,
+    /// Namespace to path, such as `properties.contact.email`, `context.user.id` or `traits.email`.
+    pub identifiers: BTreeMap<String, String>,
+    /// Whether what stands there was verified, such as by signing in.
+    #[serde(default)]
+    pub verified: bool,
+}
+
+fn any_source() -> String {
+    "*".to_owned()
 }
 
 /// How the values of a namespace are made comparable.

@@ -28,6 +28,7 @@ fn event_reply(event: &EventOutcome, sent_id: Option<&str>) -> EventReply {
         status: event.status,
         session: event.session.as_ref().map(session_reply),
         profile: event.profile.as_ref().map(|profile| key_text(&profile.key)),
+        links: Vec::new(),
         refused: event.refused.clone(),
         warnings: event.warnings.clone(),
     }

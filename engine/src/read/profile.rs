@@ -32,6 +32,8 @@ impl Snapshot {
             id: self.fragment_id(fragment)?,
             primary_id: self.fragment_id(oldest)?,
             ids: members.iter().map(|member| self.fragment_id(*member)).collect::<Result<_, _>>()?,
+            fragments: members.len() as u64,
+            identifiers: Vec::new(),
             traits: self.traits_of(&members)?,
             consents: self.consents_of(&members)?,
             counters: ProfileCounters {

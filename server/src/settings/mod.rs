@@ -451,8 +451,7 @@ fn read_namespace(
     mut section: Section,
     before: Option<NamespaceSettings>,
 ) -> Result<NamespaceSettings, SettingsError> {
-    let new = NamespaceSettings { normalize: Normalizer::Text, priority: 100, unique: false };
-    let mut namespace = before.unwrap_or(new);
+    let mut namespace = before.unwrap_or_default();
     put(&mut namespace.normalize, section.choice("normalize", &NORMALIZERS)?);
     put(&mut namespace.priority, section.number("priority")?);
     put(&mut namespace.unique, section.flag("unique")?);
