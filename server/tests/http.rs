@@ -119,7 +119,7 @@ fn a_request_is_answered_in_full_to_a_trusted_source() {
             "session": {"id": "s", "created": true},
             "events": [{"id": "m", "seq": 1, "status": "stored", "profile": "device",
                         "refused": [{"field": "traits.set.a", "code": "trait_kind"}],
-                        "warnings": ["event_id_reused"]}],
+                        "warnings": ["event_id_reused", "fragments_max"]}],
             "warnings": ["profile_mismatch"]
         })
     );
@@ -362,7 +362,9 @@ fn reads_have_the_documented_shape() {
         profile,
         json!({
             "id": "a/b", "primary_id": "person", "ids": ["person", "a/b"],
-            "traits": {"plan": "pro", "tags": [1, {"x": null}]}, "identifiers": [],
+            "traits": {"plan": "pro", "tags": [1, {"x": null}]},
+            "identifiers": [{"namespace": "email", "value": "a@b.example",
+                             "first_seen": "1970-01-01T00:00:00.500Z", "last_seen": "1970-01-01T00:00:01.000Z"}],
             "consents": {"ads": "refused", "marketing": "granted"},
             "counters": {"events": 3, "sessions": 2, "implicit_sessions": 1, "page_views": 1},
             "created_at": "1970-01-01T00:00:01.000Z", "first_seen": "1970-01-01T00:00:00.500Z", "last_seen": null
