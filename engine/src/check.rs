@@ -106,13 +106,11 @@ impl Check<'_> {
             let view = RecordView::parse(record.bytes(), &self.version.path)?;
             let request = view.command(&self.version.path)?;
             for effect in view.decision(&self.version.path)?.effects {
-                match effect {
-                    Effect::Event(event) => {
-                        self.event(next, &event, request.as_ref())?;
-                        next = next.next();
-                    }
-                    Effect::Ended { .. } => next = next.next(),
-                    _ => {}
+                if let Effect::Event(event) = &effect {
+                    self.event(next, event, request.as_ref())?;
+                }
+                if effect.takes_seq() {
+                    next = next.next();
                 }
             }
         }
@@ -289,9 +287,6 @@ impl Check<'_> {
         }
         if let Some(consents) = self.version.consents(&fragment)? {
             encode_into_hasher(&mut self.store, &*consents);
-        }
-        if let Some(group) = self.version.groups(&fragment)? {
-            encode_into_hasher(&mut self.store, &*group);
         }
         Ok(())
     }

@@ -51,6 +51,14 @@ number! {
     AgentNo(u32)
 }
 number! {
+    /// A namespace of identifiers.
+    NamespaceNo(u32)
+}
+number! {
+    /// An identifier: namespace and value.
+    IdentifierNo(u64)
+}
+number! {
     /// A device.
     DeviceNo(u64)
 }

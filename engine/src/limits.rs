@@ -46,6 +46,8 @@ pub const AGENT_CACHE_MAX_ITEMS: usize = 4_096;
 pub const PAGE_MAX_BYTES: usize = 2_048;
 /// UTM values are kept up to here, in bytes.
 pub const UTM_MAX_BYTES: usize = 256;
+/// Fragments of one person whose refusals of one purpose are remembered one by one.
+pub const STANDING_REFUSALS_MAX: usize = 64;
 /// Ids that the answer of one profile lists.
 pub const PROFILE_MAX_IDS: usize = 1_000;
 /// Fragments of one device that are looked through for the person who sits down there.

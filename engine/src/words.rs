@@ -1,9 +1,10 @@
 //! Puts an outcome into words: the reply.
 
-use crate::core::outcome::{EventOutcome, Outcome, SessionName, SessionOutcome};
+use crate::core::decision::LinkCode;
+use crate::core::outcome::{EventOutcome, LinkTold, Outcome, SessionName, SessionOutcome};
 use crate::core::prepare::Command;
-use crate::ids::ProfileKey;
-use crate::reply::{EventReply, ProfileReply, Reply, SessionReply};
+use crate::ids::{EventSeq, ProfileKey};
+use crate::reply::{EventReply, LinkOutcome, LinkReply, ProfileReply, Reply, SessionReply};
 
 /// The reply to a request.
 pub(crate) fn reply(command: &Command, outcome: &Outcome) -> Reply {
@@ -28,10 +29,54 @@ fn event_reply(event: &EventOutcome, sent_id: Option<&str>) -> EventReply {
         status: event.status,
         session: event.session.as_ref().map(session_reply),
         profile: event.profile.as_ref().map(|profile| key_text(&profile.key)),
-        links: Vec::new(),
+        links: link_replies(event),
         refused: event.refused.clone(),
         warnings: event.warnings.clone(),
     }
+}
+
+fn link_replies(event: &EventOutcome) -> Vec<LinkReply> {
+    let mut quarantined = 0_u16;
+    let reply = |told: &LinkTold| {
+        let result = &told.result;
+        let quarantine = (result.outcome == LinkOutcome::Quarantined).then(|| {
+            quarantined += 1;
+            quarantine_id(event.seq, quarantined - 1)
+        });
+        let profiles = told.profiles.iter().flat_map(|(one, other)| [key_text(one), key_text(other)]);
+        LinkReply {
+            identifier: identifier_text(&result.namespace, &result.value),
+            outcome: result.outcome,
+            code: result.code.map(LinkCode::as_str),
+            merge: result.merge.map(|merge| merge_id(event.seq, merge)),
+            profiles: profiles.collect(),
+            quarantine,
+        }
+    };
+    event.links.iter().map(reply).collect()
+}
+
+/// An identifier as it is written: `namespace:value`.
+pub(crate) fn identifier_text(namespace: &str, value: &str) -> String {
+    format!("{namespace}:{value}")
+}
+
+/// The id of a merge.
+pub(crate) fn merge_id(seq: EventSeq, merge: u16) -> String {
+    format!("m{}-{merge}", seq.0)
+}
+
+/// The id of a quarantined link: how many of that position were quarantined before it.
+pub(crate) fn quarantine_id(seq: EventSeq, place: u16) -> String {
+    format!("q{}-{place}", seq.0)
+}
+
+/// The two numbers of such an id.
+pub(crate) fn numbers_of_id(id: &str, letter: char) -> Option<(EventSeq, u16)> {
+    let (seq, place) = id.strip_prefix(letter)?.split_once('-')?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    (digits(seq) && digits(place)).then_some(())?;
+    Some((EventSeq(seq.parse().ok()?), place.parse().ok()?))
 }
 
 fn session_reply(session: &SessionOutcome) -> SessionReply {

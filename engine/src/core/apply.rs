@@ -5,15 +5,18 @@
 
 use super::decision::{Effect, EventEffect};
 use super::numbers::Numbers;
-use super::root::{members_of, root_of};
+use super::person::{answer_for_person, change_person_tally, joined_root, note_split as note_person_split};
+use super::regroup::{apply_identity, apply_join};
+use super::root::root_of;
 use super::rows::{
-    ClientIdRow, ConsentsRow, Counters, DeviceRow, FragmentRow, GapKey, GroupRow, Mark, NameKey, NameKind,
-    NameRow, PartOf, PartRow, Posting, RepeatKey, SessionKey, SessionRow, TallyRow, TextRow,
+    ClientIdRow, ConsentsRow, Counters, DeviceRow, FragmentRow, GapKey, ListKey, ListKind, Mark, NameKey,
+    NameKind, NameRow, PartOf, PartRow, Posting, RepeatKey, SessionKey, SessionRow, TallyRow, TextRow,
+    TraitsRow,
 };
 use super::traits::Order;
 use super::view::State;
 use crate::error::Error;
-use crate::ids::{EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo};
+use crate::ids::{DeviceNo, EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo};
 use crate::time::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,25 +33,13 @@ pub fn apply<S: State>(state: &mut S, received: Timestamp, effect: &Effect) -> R
             Ok(())
         }
         Effect::Device { device, fragment, key, provisional, device_key } => {
-            state.put_devices(*device, DeviceRow { holder: *fragment, provisional: *provisional });
+            let (first, provisional) = (*fragment, *provisional);
+            state.put_devices(*device, DeviceRow { holder: first, first, provisional });
             if let Some(key) = device_key {
                 state.put_device_keys(key.clone(), *device);
             }
-            put_profile_key(state, key, *fragment)?;
-            let created = state.counters().seq.next();
-            let row = FragmentRow {
-                device: *device,
-                key: key.clone(),
-                created,
-                created_at: received,
-                parent: None,
-                joined: false,
-                implicit_part: None,
-                split_sessions: Vec::new(),
-            };
-            state.put_fragments(*fragment, row);
-            count(state, |counters| (counters.device, counters.fragment) = (*device, *fragment));
-            Ok(())
+            count(state, |counters| counters.device = *device);
+            make_fragment(state, received, *fragment, *device, key)
         }
         Effect::Session { session, space, source, id, made, part, fragment, timeout_ms } => {
             let of = PartOf { part: *part, fragment: *fragment };
@@ -65,6 +56,7 @@ pub fn apply<S: State>(state: &mut S, received: Timestamp, effect: &Effect) -> R
                 shared: false,
                 silent_at: None,
                 alias_of: None,
+                alias_since: None,
             };
             state.put_session_ids(SessionKey { space: *space, id: id.clone() }, *session);
             state.put_sessions(*session, row);
@@ -105,10 +97,46 @@ pub fn apply<S: State>(state: &mut S, received: Timestamp, effect: &Effect) -> R
         Effect::Bridge { kept, alias } => apply_bridge(state, *kept, *alias),
         Effect::Ended { session, at } => {
             change_session(state, *session, |row| row.silent_at = Some(*at))?;
-            count(state, |counters| counters.seq = counters.seq.next());
+            take_seq(state);
             Ok(())
         }
+        Effect::Acted | Effect::Ruled(_) => {
+            take_seq(state);
+            Ok(())
+        }
+        Effect::Fragment { fragment, device, key } => {
+            state.add_to_list(ListKey { kind: ListKind::Seats, of: device.0 }, fragment.0);
+            make_fragment(state, received, *fragment, *device, key)
+        }
+        identity => apply_identity(state, identity),
     }
+}
+
+fn take_seq<S: State>(state: &mut S) {
+    count(state, |counters| counters.seq = counters.seq.next());
+}
+
+fn make_fragment<S: State>(
+    state: &mut S,
+    received: Timestamp,
+    fragment: FragmentNo,
+    device: DeviceNo,
+    key: &ProfileKey,
+) -> Result<(), Error> {
+    put_profile_key(state, key, fragment)?;
+    let row = FragmentRow {
+        device,
+        key: key.clone(),
+        created: state.counters().seq.next(),
+        created_at: received,
+        parent: None,
+        joined: false,
+        implicit_part: None,
+        split_sessions: Vec::new(),
+    };
+    state.put_fragments(fragment, row);
+    count(state, |counters| counters.fragment = fragment);
+    Ok(())
 }
 
 /// The error for a row that an effect names and that is not there.
@@ -121,11 +149,11 @@ pub fn missing(what: &str) -> Error {
     }
 }
 
-fn owned<R: Clone>(row: Option<Arc<R>>, what: &str) -> Result<R, Error> {
+pub(super) fn owned<R: Clone>(row: Option<Arc<R>>, what: &str) -> Result<R, Error> {
     row.map(Arc::unwrap_or_clone).ok_or_else(|| missing(what))
 }
 
-fn count<S: State>(state: &mut S, change: impl FnOnce(&mut Counters)) {
+pub(super) fn count<S: State>(state: &mut S, change: impl FnOnce(&mut Counters)) {
     let mut counters = state.counters();
     change(&mut counters);
     state.put_counters(counters);
@@ -185,13 +213,28 @@ fn open_part<S: State>(
         state.touch_part(fragment, part);
     }
     count(state, |counters| counters.part = part);
-    if let (Some(fragment), Some(_)) = (fragment, session) {
-        change_tally(state, fragment, |tally| tally.sessions += 1)?;
+    if let (Some(fragment), Some(session)) = (fragment, session) {
+        let several = state.sessions(&session)?.is_some_and(|row| row.parts > 1);
+        let counted = several && note_person_split(state, fragment, session)?;
+        change_own_tally(state, fragment, |tally| tally.sessions += 1)?;
+        if !counted {
+            change_person_tally(state, fragment, |tally| tally.sessions += 1)?;
+        }
     }
     Ok(())
 }
 
+/// Changes the counters of a fragment and of its person.
 fn change_tally<S: State>(
+    state: &mut S,
+    fragment: FragmentNo,
+    change: impl Fn(&mut TallyRow),
+) -> Result<(), Error> {
+    change_own_tally(state, fragment, &change)?;
+    change_person_tally(state, fragment, change)
+}
+
+fn change_own_tally<S: State>(
     state: &mut S,
     fragment: FragmentNo,
     change: impl FnOnce(&mut TallyRow),
@@ -214,6 +257,9 @@ fn apply_part<S: State>(
     let mut row = owned(state.sessions(&session)?, "session")?;
     if row.parts == 1 {
         note_split(state, row.first.fragment, session)?;
+        if let Some(first) = row.first.fragment {
+            note_person_split(state, first, session)?;
+        }
     }
     note_split(state, fragment, session)?;
     row.parts += 1;
@@ -240,26 +286,12 @@ fn note_split<S: State>(
     Ok(())
 }
 
-fn apply_join<S: State>(state: &mut S, child: FragmentNo, parent: FragmentNo) -> Result<(), Error> {
-    let mut members = members_of(state, parent)?;
-    members.extend(members_of(state, child)?);
-    members.sort_unstable();
-    let mut row = owned(state.fragments(&child)?, "fragment")?;
-    row.parent = Some((parent, state.counters().seq.next()));
-    state.put_fragments(child, row);
-    let mut row = owned(state.fragments(&parent)?, "fragment")?;
-    row.joined = true;
-    state.put_fragments(parent, row);
-    state.put_groups(parent, GroupRow { members });
-    count(state, |counters| counters.unions += 1);
-    Ok(())
-}
-
 /// The parts of the alias are parts of the session that stays; both were one fragment's, which counted two.
 fn apply_bridge<S: State>(state: &mut S, kept: SessionNo, alias: SessionNo) -> Result<(), Error> {
     let absorbed = owned(state.sessions(&alias)?, "session")?;
     let parts = super::session::parts_of(state, alias, &absorbed)?;
-    change_session(state, alias, |row| row.alias_of = Some(kept))?;
+    let since = state.counters().seq.next();
+    change_session(state, alias, |row| (row.alias_of, row.alias_since) = (Some(kept), Some(since)))?;
     for part in &parts {
         state.add_session_part(kept, *part);
     }
@@ -289,9 +321,13 @@ fn apply_event<S: State>(state: &mut S, received: Timestamp, event: &EventEffect
         state.put_repeat(RepeatKey { scope, hash }, seq);
     }
     let Some(part) = event.part else { return Ok(()) };
-    state.add_posting(part, Posting { seq, event_type: event.event_type, time: event.time });
+    let page_view = event.has(EventEffect::PAGE_VIEW);
+    state.add_posting(part, Posting { seq, event_type: event.event_type, time: event.time, page_view });
     let fragment = count_in_part(state, part, event, seq, stamp)?;
     let Some(fragment) = fragment else { return Ok(()) };
+    if !event.traits.is_empty() || !event.consents.is_empty() {
+        state.add_to_list(ListKey { kind: ListKind::Operations, of: fragment.0 }, seq.0);
+    }
     apply_traits(state, fragment, event, seq)?;
     apply_consents(state, fragment, event, seq)
 }
@@ -338,14 +374,25 @@ fn apply_traits<S: State>(
     if event.traits.is_empty() {
         return Ok(());
     }
-    let mut row = state.traits(&fragment)?.map(Arc::unwrap_or_clone).unwrap_or_default();
+    let row = state.traits(&fragment)?.map(Arc::unwrap_or_clone).unwrap_or_default();
+    let row = with_operations(row, event, seq);
+    state.put_traits(fragment, row);
+    if let Some(root) = joined_root(state, fragment)? {
+        let row = state.person_traits(&root)?.map(Arc::unwrap_or_clone).unwrap_or_default();
+        let row = with_operations(row, event, seq);
+        state.put_person_traits(root, row);
+    }
+    Ok(())
+}
+
+/// It was accepted by the limits that held when it was decided, whatever they are now; and a person may hold more
+/// than a fragment.
+fn with_operations(mut row: TraitsRow, event: &EventEffect, seq: EventSeq) -> TraitsRow {
     for (no, index, operation) in &event.traits {
         let order = Order { time: event.time, tie: event.tie(), seq, index: *index };
-        // It was accepted by the limits that held when it was decided, whatever they are now.
-        let _ = row.try_apply(*no, order, operation);
+        row.apply(*no, order, operation);
     }
-    state.put_traits(fragment, row);
-    Ok(())
+    row
 }
 
 fn apply_consents<S: State>(
@@ -362,7 +409,7 @@ fn apply_consents<S: State>(
         row.0.apply(*purpose, seq, *consent);
     }
     state.put_consents(fragment, ConsentsRow(row.0));
-    Ok(())
+    answer_for_person(state, fragment, seq, &event.consents)
 }
 
 /// The root of a fragment and, for callers that have it at hand, nothing else.

@@ -19,9 +19,9 @@
 
 use super::apply::missing;
 use super::decide::Decider;
-use super::decision::{Effect, JoinCause};
-use super::root::{fragment_row, members_of, root_of};
-use super::rows::{DeviceKey, ProfileAt, SessionRow};
+use super::decision::Effect;
+use super::root::{fragment_row, root_of};
+use super::rows::{DeviceKey, DirectKind, ProfileAt, SessionRow};
 use super::session::part_for;
 use super::view::State;
 use crate::error::Error;
@@ -171,6 +171,10 @@ impl<S: State> Decider<'_, S> {
         }
         let owner_device = fragment_row(self.state, owner)?.device;
         let profile = self.by_sent(sent, false)?;
+        // Two people on one device: any of its ids leads to whoever holds it now.
+        if owner_device == fragment_row(self.state, profile.fragment)?.device {
+            return Ok((profile, true));
+        }
         let by_key = matches!(sent, Sent::ToMakeFor { .. } | Sent::Known { by_key: true, .. });
         let trusted = self.command.source.trusted || by_key;
         let same = self.same_person(owner, profile.fragment)?;
@@ -187,7 +191,8 @@ impl<S: State> Decider<'_, S> {
         Ok((ProfileAt { fragment: owner, reason: Reason::SessionOwner }, false))
     }
 
-    /// Joins a session's device to the one that was sent, if it was made only for want of an id.
+    /// Joins a session's device to the one that was sent, if it was made only for want of an id and nothing stands
+    /// between the two.
     fn join_provisional(
         &mut self,
         device: DeviceNo,
@@ -195,25 +200,12 @@ impl<S: State> Decider<'_, S> {
         sent: FragmentNo,
         session: SessionNo,
     ) -> Result<bool, Error> {
-        let provisional = self.is_provisional(device)?;
-        if provisional {
+        let joined = self.is_provisional(device)?
+            && self.join_directly(fragment, sent, DirectKind::Session(session))?;
+        if joined {
             self.settle(device)?;
-            self.join(fragment, sent, JoinCause::Session(session))?;
         }
-        Ok(provisional)
-    }
-
-    fn join(&mut self, one: FragmentNo, other: FragmentNo, cause: JoinCause) -> Result<(), Error> {
-        let (one, other) = (root_of(self.state, one)?, root_of(self.state, other)?);
-        if one == other {
-            return Ok(());
-        }
-        // The root of fewer fragments ends; among equals the younger.
-        let size = |state: &S, root| members_of(state, root).map(|members| members.len());
-        let (one_size, other_size) = (size(self.state, one)?, size(self.state, other)?);
-        let one_stays = (one_size, other.0) > (other_size, one.0);
-        let (parent, child) = if one_stays { (one, other) } else { (other, one) };
-        self.emit(Effect::Join { child, parent, cause })
+        Ok(joined)
     }
 
     /// Notes that a session met another known profile; returns whether it is shared by now. Its own is the
@@ -250,7 +242,7 @@ impl<S: State> Decider<'_, S> {
     }
 
     /// A device's id was sent: it is no longer provisional.
-    fn settle(&mut self, device: DeviceNo) -> Result<(), Error> {
+    pub(super) fn settle(&mut self, device: DeviceNo) -> Result<(), Error> {
         if self.state.devices(&device)?.is_some_and(|row| row.provisional) {
             self.emit(Effect::Settled { device })?;
         }
@@ -295,6 +287,15 @@ impl<S: State> Decider<'_, S> {
         if let Some(part) = part_for(self.state, session, row, fragment)? {
             return Ok(part);
         }
+        self.open_part(session, fragment)
+    }
+
+    /// Opens a further part of a session; with a fragment, the session goes on with it.
+    pub(super) fn open_part(
+        &mut self,
+        session: SessionNo,
+        fragment: Option<FragmentNo>,
+    ) -> Result<PartNo, Error> {
         let part = self.state.counters().part.next();
         let timeout_ms = self.command.source.timeout_ms;
         self.emit(Effect::Part { part, session, fragment, timeout_ms })?;

@@ -63,6 +63,8 @@ pub(super) struct Decider<'a, S> {
     pub(super) first_seq: EventSeq,
     /// The profiles that this request's events went to.
     pub(super) chosen: Vec<ProfileAt>,
+    /// How many merges there were at the position of the next event.
+    pub(super) merges: u16,
     draws: u64,
 }
 
@@ -88,6 +90,7 @@ impl<'a, S: View> Decider<'a, S> {
             warnings: Vec::new(),
             first_seq,
             chosen: Vec::new(),
+            merges: 0,
             draws: 0,
         }
     }
@@ -189,10 +192,11 @@ impl<S: State> Decider<'_, S> {
             if own || once.is_none() {
                 self.chosen.extend(choice.profile);
             }
+            let (outcome, followed) = self.store(index, choice, &by_id, scope.zip(found))?;
             if !own {
-                once = Some(choice.clone());
+                once = Some(followed);
             }
-            events.push(self.store(index, &choice, &by_id, scope.zip(found))?);
+            events.push(outcome);
         }
         if self.effects.iter().any(|effect| matches!(effect, Effect::Bridge { .. })) {
             for event in &mut events {

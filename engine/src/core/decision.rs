@@ -4,12 +4,13 @@
 //! its meaning: golden files hold the encoding of each.
 
 use super::decimal::Decimal;
-use super::rows::{DeviceKey, NameKind};
+use super::rows::{DeviceKey, DirectKind, Limit, LinkKey, NameKind, PairKey, Standing};
 use super::traits::TraitOperation;
 use crate::ids::{
-    AgentNo, ConsentNo, DeviceNo, FragmentNo, PartNo, ProfileKey, SessionNo, SourceNo, SpaceNo, TraitNo,
-    TypeNo,
+    AgentNo, ConsentNo, DeviceNo, EventSeq, FragmentNo, IdentifierNo, NamespaceNo, PartNo, ProfileKey,
+    SessionNo, SourceNo, SpaceNo, TraitNo, TypeNo,
 };
+use crate::reply::LinkOutcome;
 use crate::request::Consent;
 use crate::settings::TraitKind;
 use crate::time::Timestamp;
@@ -145,13 +146,209 @@ pub enum Effect {
         /// Time of its last event.
         at: Timestamp,
     },
+    /// An identifier gets a number.
+    Identifier {
+        /// Its number.
+        no: IdentifierNo,
+        /// Its namespace.
+        namespace: NamespaceNo,
+        /// Its normalised value.
+        value: Box<str>,
+    },
+    /// A fragment carries an identifier, says an event; or an act, which has no event time of its own.
+    Link {
+        /// The fragment.
+        fragment: FragmentNo,
+        /// The identifier.
+        identifier: IdentifierNo,
+        /// Whether it joins. A link that joins already goes on to.
+        joins: bool,
+        /// Whether somebody vouches for it.
+        verified: bool,
+        /// Event time.
+        time: Timestamp,
+    },
+    /// Two fragments are one person without an identifier.
+    Direct {
+        /// One.
+        one: FragmentNo,
+        /// The other.
+        other: FragmentNo,
+        /// Why.
+        kind: DirectKind,
+    },
+    /// A device gets a further fragment.
+    Fragment {
+        /// Its number.
+        fragment: FragmentNo,
+        /// The device.
+        device: DeviceNo,
+        /// Its id outside.
+        key: ProfileKey,
+    },
+    /// Somebody else sits at a device: its next event goes to this fragment.
+    Holder {
+        /// The device.
+        device: DeviceNo,
+        /// The fragment.
+        fragment: FragmentNo,
+    },
+    /// A link waits for a decision.
+    Quarantine {
+        /// The fragment.
+        fragment: FragmentNo,
+        /// The identifier.
+        identifier: IdentifierNo,
+        /// The limit that stands in the way.
+        limit: Limit,
+        /// Whether somebody vouches for it.
+        verified: bool,
+        /// Event time.
+        time: Timestamp,
+    },
+    /// What became of the identifiers of the event that follows.
+    Identified(Vec<LinkResult>),
+    /// A link does not hold any more, for now or for good.
+    Loosen {
+        /// What it joins.
+        ends: Ends,
+        /// Why.
+        standing: Standing,
+    },
+    /// A link that was suspended holds again.
+    Restore {
+        /// The fragment.
+        fragment: FragmentNo,
+        /// The identifier.
+        identifier: IdentifierNo,
+        /// Whether it joins.
+        joins: bool,
+    },
+    /// An identifier is blocked, or is not any more.
+    Blocked {
+        /// The identifier.
+        identifier: IdentifierNo,
+        /// Which.
+        blocked: bool,
+    },
+    /// Two fragments must not be in one profile, or may again.
+    Guard {
+        /// One.
+        one: FragmentNo,
+        /// The other.
+        other: FragmentNo,
+        /// Which.
+        stands: bool,
+    },
+    /// What the links of some persons give, now that some were taken away. Persons that are joined by them only
+    /// are named by no move.
+    Regroup {
+        /// The roots of before.
+        roots: Vec<FragmentNo>,
+        /// Fragments whose parent is another now, with the position of the union.
+        moves: Vec<(FragmentNo, Option<(FragmentNo, EventSeq)>)>,
+        /// The roots of now that were none before.
+        new_roots: Vec<FragmentNo>,
+    },
+    /// A person acted; what came of it stands before this. Takes one sequence number.
+    Acted,
+    /// The rules of identity were changed to these: the settings, as JSON. Takes one sequence number.
+    Ruled(Box<str>),
 }
 
-/// Why two profiles are one.
+impl Effect {
+    /// Whether it takes a sequence number.
+    #[must_use]
+    pub const fn takes_seq(&self) -> bool {
+        matches!(self, Self::Event(_) | Self::Ended { .. } | Self::Acted | Self::Ruled(_))
+    }
+}
+
+/// What a link joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Ends {
+    /// A fragment and an identifier.
+    Identifier(LinkKey),
+    /// Two fragments.
+    Pair(PairKey),
+}
+
+/// Why two profiles are one: the link that came last.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum JoinCause {
-    /// A session that had come without a profile id came again with one.
-    Session(SessionNo),
+    /// Of two fragments.
+    Direct(PairKey),
+    /// Of a fragment and an identifier that another profile had.
+    Link(LinkKey),
+}
+
+/// What became of one identifier of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LinkResult {
+    /// Name of its namespace.
+    pub namespace: Box<str>,
+    /// Its normalised value, or as sent where it could not be read.
+    pub value: Box<str>,
+    /// The outcome.
+    pub outcome: LinkOutcome,
+    /// The reason.
+    pub code: Option<LinkCode>,
+    /// Which of the merges of this event it made.
+    pub merge: Option<u16>,
+    /// Oldest fragments of the two profiles as they were before, this event's first.
+    pub sides: Option<(FragmentNo, FragmentNo)>,
+}
+
+/// The reason of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[expect(missing_docs, reason = "docs/identity.md says what each means, under the name that `as_str` gives")]
+pub enum LinkCode {
+    ProfileLess,
+    UnknownNamespace,
+    Junk,
+    Unlinkable,
+    Blocked,
+    Cut,
+    Rejected,
+    TwoValues,
+    UniqueConflict,
+    KeptApart,
+    ValuesPerProfile,
+    FragmentsMax,
+    AttachOnly,
+    Unverified,
+}
+
+impl LinkCode {
+    /// As it is written in an answer.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ProfileLess => "profile_less",
+            Self::UnknownNamespace => "unknown_namespace",
+            Self::Junk => "junk",
+            Self::Unlinkable => "unlinkable",
+            Self::Blocked => "blocked",
+            Self::Cut => "cut",
+            Self::Rejected => "rejected",
+            Self::TwoValues => "two_values",
+            Self::UniqueConflict => "unique_conflict",
+            Self::KeptApart => "kept_apart",
+            Self::ValuesPerProfile => "values_per_profile",
+            Self::FragmentsMax => "fragments_max",
+            Self::AttachOnly => "attach_only",
+            Self::Unverified => "unverified",
+        }
+    }
+}
+
+impl From<Limit> for LinkCode {
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::ValuesPerProfile => Self::ValuesPerProfile,
+            Limit::FragmentsMax => Self::FragmentsMax,
+        }
+    }
 }
 
 /// An event as decided.

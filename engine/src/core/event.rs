@@ -47,10 +47,10 @@ impl<S: State> Decider<'_, S> {
     pub(super) fn store(
         &mut self,
         index: usize,
-        choice: &Choice,
+        choice: Choice,
         by_id: &Sent,
         found: Option<(RepeatScope, Repeat)>,
-    ) -> Result<EventOutcome, Error> {
+    ) -> Result<(EventOutcome, Choice), Error> {
         let command = self.command;
         let (Some(event), Some(parsed)) = (command.request.events.get(index), command.events.get(index))
         else {
@@ -59,16 +59,20 @@ impl<S: State> Decider<'_, S> {
         let (scope, found) = match found {
             Some(found) => found,
             None => {
-                let scope = self.scope_of(choice, by_id)?;
+                let scope = self.scope_of(&choice, by_id)?;
                 (scope, self.find_repeat(scope, index)?)
             }
         };
         let (step, reused) = match found {
-            Repeat::Stored(first) => return self.repeat_outcome(first, by_id),
+            Repeat::Stored(first) => return Ok((self.repeat_outcome(first, by_id)?, choice)),
             Repeat::New { step, reused } => (step, reused),
         };
         let (time, clamped) = self.event_time(event, index);
-        let (part, session) = self.place(choice, time)?;
+        let (choice, links) = match parsed.identifiers.as_slice() {
+            [] => (choice, Vec::new()),
+            _ => self.identify(index, choice, time)?,
+        };
+        let (part, session) = self.place(&choice, time)?;
         let accepted = self.accept(event, parsed, choice.profile, time)?;
         let event_type = match command.names.event_types.get(index) {
             Some(Some(no)) => TypeNo(*no),
@@ -79,6 +83,10 @@ impl<S: State> Decider<'_, S> {
             (Some(_), Some(no)) => AgentNo(no),
             (Some(packed), None) => AgentNo(self.name(NameKind::Agent, packed)?),
         };
+        if !links.is_empty() {
+            self.emit(Effect::Identified(links.clone()))?;
+        }
+        self.merges = 0;
         self.emit(Effect::Event(EventEffect {
             index: u16::try_from(index).unwrap_or(u16::MAX),
             part,
@@ -101,14 +109,16 @@ impl<S: State> Decider<'_, S> {
         if clamped {
             warnings.push("time_clamped");
         }
-        Ok(EventOutcome {
+        let outcome = EventOutcome {
             seq,
             status: EventStatus::Stored,
             session: Some(session),
             profile: choice.profile.map(|at| self.profile_outcome(at)).transpose()?,
+            links: self.link_outcomes(links)?,
             refused: accepted.refused,
             warnings,
-        })
+        };
+        Ok((outcome, choice))
     }
 
     /// The scope under which the event is noted: session and device are there by now.

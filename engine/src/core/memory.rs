@@ -10,13 +10,13 @@ use super::decide::{Stamp, decide};
 use super::decision::{Decision, Effect};
 use super::outcome::Outcome;
 use super::prepare::Command;
-use super::rows::{Counters, Posting, RepeatKey};
+use super::rows::{Counters, ListKey, Posting, RepeatKey};
 use super::sources::Registry;
 use super::view::{KnownEvent, State, View};
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, PartNo, SessionNo};
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 macro_rules! memory {
@@ -28,6 +28,7 @@ macro_rules! memory {
             repeats: BTreeMap<RepeatKey, EventSeq>,
             postings: BTreeMap<PartNo, Vec<Posting>>,
             session_parts: BTreeMap<SessionNo, Vec<PartNo>>,
+            lists: BTreeMap<ListKey, BTreeSet<u64>>,
             events: BTreeMap<EventSeq, KnownEvent>,
             counters: Counters,
         }
@@ -41,6 +42,11 @@ macro_rules! memory {
 
             fn session_parts(&self, session: SessionNo) -> Result<Vec<PartNo>, Error> {
                 Ok(self.session_parts.get(&session).cloned().unwrap_or_default())
+            }
+
+            fn list(&self, key: ListKey, max: usize) -> Result<Vec<u64>, Error> {
+                let items = self.lists.get(&key).into_iter().flatten();
+                Ok(items.take(max).copied().collect())
             }
 
             fn repeat(&self, key: RepeatKey) -> Result<Option<EventSeq>, Error> {
@@ -73,6 +79,10 @@ macro_rules! memory {
 
             fn add_session_part(&mut self, session: SessionNo, part: PartNo) {
                 self.session_parts.entry(session).or_default().push(part);
+            }
+
+            fn add_to_list(&mut self, key: ListKey, item: u64) {
+                self.lists.entry(key).or_default().insert(item);
             }
 
             fn touch_part(&mut self, _: FragmentNo, _: PartNo) {
@@ -126,12 +136,17 @@ impl MemoryState {
     /// Effects name events by number; a repeat is confirmed by id and type.
     fn remember(&mut self, command: &Command, decision: &Decision, first_seq: EventSeq) {
         let mut seq = first_seq;
+        let mut links = Vec::new();
         for effect in &decision.effects {
+            if let Effect::Identified(results) = effect {
+                links.clone_from(results);
+            }
             let Effect::Event(event) = effect else { continue };
+            let links = std::mem::take(&mut links);
             if let Some(sent) = command.request.events.get(usize::from(event.index)) {
                 let id = sent.id.as_deref().unwrap_or_default().into();
                 let event_type = sent.event_type.as_str().into();
-                self.events.insert(seq, KnownEvent { id, event_type, part: event.part });
+                self.events.insert(seq, KnownEvent { id, event_type, part: event.part, links });
             }
             seq = seq.next();
         }

@@ -13,7 +13,10 @@ pub mod traits;
 // The state, and what changes it.
 pub mod apply;
 pub mod decision;
+pub mod graph;
 pub mod numbers;
+pub mod person;
+mod regroup;
 pub mod root;
 pub mod rows;
 pub mod session;
@@ -23,6 +26,8 @@ pub mod view;
 mod choose;
 pub mod decide;
 mod event;
+pub mod identifiers;
+mod identity;
 mod lookup;
 pub mod names;
 pub mod outcome;
@@ -34,6 +39,7 @@ pub mod warm;
 
 // The same without a store.
 pub mod memory;
+pub mod scratch;
 
 /// The longest beginning of `text` that has at most `bytes_max` bytes and ends between two characters.
 fn truncated(text: &str, bytes_max: usize) -> &str {

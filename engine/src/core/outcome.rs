@@ -1,5 +1,6 @@
 //! What a request came to, for its answer: beside what the sender knows. It is not recorded.
 
+use super::decision::LinkResult;
 use crate::ids::{EventSeq, ProfileKey};
 use crate::reply::{EventStatus, Reason};
 
@@ -58,8 +59,19 @@ pub struct EventOutcome {
     pub session: Option<SessionOutcome>,
     /// Its profile.
     pub profile: Option<ProfileOutcome>,
+    /// What became of its identifiers.
+    pub links: Vec<LinkTold>,
     /// Operations not accepted: path within the event, and code.
     pub refused: Vec<(String, &'static str)>,
     /// Codes.
     pub warnings: Vec<&'static str>,
+}
+
+/// What is told of an identifier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkTold {
+    /// What was decided.
+    pub result: LinkResult,
+    /// Ids of the two profiles as they were before, this event's first.
+    pub profiles: Option<(ProfileKey, ProfileKey)>,
 }

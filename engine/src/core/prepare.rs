@@ -4,8 +4,8 @@
 
 use super::agents::Agents;
 use super::decimal::Decimal;
+use super::identifiers::{CommandIdentifier, identifiers_of};
 use super::names::KnownNames;
-use super::normalize::normalize;
 use super::page::page_facts;
 use super::sources::{Registry, Source};
 use super::traits::{TraitOperation, without_nul};
@@ -43,6 +43,8 @@ pub struct CommandEvent {
     pub traits: Vec<CommandTrait>,
     /// Value, if it is a conversion that has one.
     pub value: Option<Decimal>,
+    /// Its identifiers, in the order in which they are decided.
+    pub identifiers: Vec<CommandIdentifier>,
     /// In a `server` source, the identifier that names the device: namespace and normalised value.
     pub device_key: Option<(Box<str>, Box<str>)>,
 }
@@ -102,7 +104,13 @@ pub fn prepare(
     }
     let mut events = Vec::with_capacity(request.events.len());
     for (index, event) in request.events.iter_mut().enumerate() {
-        events.push(prepare_event(event, index, &source, registry, draw_id)?);
+        events.push(prepare_event(event, index, &source, draw_id)?);
+    }
+    for (event, prepared) in request.events.iter().zip(&mut events) {
+        prepared.identifiers = identifiers_of(event, &request, &source, registry);
+        if source.server {
+            prepared.device_key = device_key(&prepared.identifiers, registry);
+        }
     }
     let agent = request.user_agent.as_deref().map(|text| agents.packed(text));
     Ok(Command { request, source, agent, events, names: KnownNames::default() })
@@ -112,7 +120,6 @@ fn prepare_event(
     event: &mut Event,
     index: usize,
     source: &Source,
-    registry: &Registry,
     draw_id: &mut dyn FnMut() -> uuid::Uuid,
 ) -> Result<CommandEvent, Rejection> {
     let at = |member: &str| format!("events[{index}].{member}");
@@ -137,7 +144,8 @@ fn prepare_event(
         id_hash,
         traits,
         value: conversion.then(|| page_facts(event.properties.as_ref(), None, None).value).flatten(),
-        device_key: if source.server { device_key(event, source, registry) } else { None },
+        identifiers: Vec::new(),
+        device_key: None,
     })
 }
 
@@ -303,17 +311,9 @@ fn items_of(value: Json) -> Vec<Json> {
     }
 }
 
-/// The identifier of the highest priority that can be linked; among equals the first in the event.
-fn device_key(event: &Event, source: &Source, registry: &Registry) -> Option<(Box<str>, Box<str>)> {
-    let mut best: Option<(u32, &str, String)> = None;
-    for (namespace, value) in &event.identifiers {
-        let Some(settings) = registry.namespaces.get(namespace) else { continue };
-        let Ok(value) = normalize(settings.normalize, value, source.default_country.as_deref()) else {
-            continue;
-        };
-        if best.as_ref().is_none_or(|(priority, ..)| settings.priority < *priority) {
-            best = Some((settings.priority, namespace, value));
-        }
-    }
-    best.map(|(_, namespace, value)| (namespace.into(), value.into()))
+/// The identifier of the highest priority that can be linked.
+fn device_key(identifiers: &[CommandIdentifier], registry: &Registry) -> Option<(Box<str>, Box<str>)> {
+    let priority = |of: &&CommandIdentifier| registry.namespaces.get(&*of.namespace).map(|of| of.priority);
+    let best = identifiers.iter().filter(|of| of.fault.is_none()).min_by_key(priority)?;
+    Some((best.namespace.clone(), best.value.clone()))
 }

@@ -3,9 +3,10 @@
 use super::apply::missing;
 use super::choose::Sent;
 use super::decide::{Decider, Stamp};
-use super::decision::Effect;
-use super::outcome::{EventOutcome, Outcome, SessionName, SessionOutcome};
+use super::decision::{Effect, EventEffect, LinkResult};
+use super::outcome::{EventOutcome, LinkTold, Outcome, SessionName, SessionOutcome};
 use super::prepare::Command;
+use super::root::fragment_row;
 use super::rows::{ProfileAt, RepeatKey, RepeatScope, SessionRow};
 use super::session::session_row;
 use super::sources::Registry;
@@ -68,6 +69,25 @@ pub fn answer_repeats<V: View>(
         Firsts::All(firsts) => decider.answer_repeats(&firsts, &sent).map(Lookup::Repeats),
         Firsts::Some(_) => Ok(Lookup::New { session }),
     }
+}
+
+/// The event at a place among those of a decision, and what became of its identifiers.
+#[must_use]
+pub fn event_at(effects: &[Effect], place: usize) -> Option<(&EventEffect, &[LinkResult])> {
+    let mut links: &[LinkResult] = &[];
+    let mut left = place;
+    for effect in effects {
+        match effect {
+            Effect::Identified(results) => links = results,
+            Effect::Event(event) if left == 0 => return Some((event, links)),
+            Effect::Event(_) => {
+                links = &[];
+                left -= 1;
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 impl<S: View> Decider<'_, S> {
@@ -143,19 +163,29 @@ impl<S: View> Decider<'_, S> {
         let Some(place) = seq.0.checked_sub(self.first_seq.0) else {
             return self.state.known_event(seq)?.ok_or_else(|| missing("first event"));
         };
-        let mut events = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Event(event) => Some(event),
-            _ => None,
-        });
-        let effect = usize::try_from(place).ok().and_then(|place| events.nth(place));
-        let effect = effect.ok_or_else(|| missing("first event"))?;
+        let found = usize::try_from(place).ok().and_then(|place| event_at(&self.effects, place));
+        let (effect, links) = found.ok_or_else(|| missing("first event"))?;
         let sent = self.command.request.events.get(usize::from(effect.index));
         let sent = sent.ok_or_else(|| missing("first event"))?;
         Ok(KnownEvent {
             id: sent.id.as_deref().unwrap_or_default().into(),
             event_type: sent.event_type.as_str().into(),
             part: effect.part,
+            links: links.to_vec(),
         })
+    }
+
+    /// Results with the ids of the profiles that they name.
+    pub(super) fn link_outcomes(&self, links: Vec<LinkResult>) -> Result<Vec<LinkTold>, Error> {
+        let key = |fragment| Ok::<_, Error>(fragment_row(self.state, fragment)?.key.clone());
+        let told = |result: LinkResult| {
+            let profiles = match result.sides {
+                Some((one, other)) => Some((key(one)?, key(other)?)),
+                None => None,
+            };
+            Ok(LinkTold { result, profiles })
+        };
+        links.into_iter().map(told).collect()
     }
 
     pub(super) fn answer_repeats(&mut self, firsts: &[EventSeq], by_id: &Sent) -> Result<Outcome, Error> {
@@ -178,6 +208,7 @@ impl<S: View> Decider<'_, S> {
                 created: first >= self.first_seq,
             }),
             profile: None,
+            links: self.link_outcomes(self.known_event(first)?.links)?,
             refused: Vec::new(),
             warnings: Vec::new(),
         };

@@ -4,7 +4,7 @@
 //! is ever shortened: rows would change that nothing happened to.
 
 use super::apply::missing;
-use super::rows::FragmentRow;
+use super::rows::{FragmentRow, ListKey, ListKind};
 use super::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo};
@@ -30,12 +30,41 @@ pub fn root_of<V: View>(view: &V, fragment: FragmentNo) -> Result<FragmentNo, Er
     Ok(at)
 }
 
-/// All fragments of a root, oldest first.
+/// All fragments of a root, oldest first. Costs what there are.
 ///
 /// # Errors
 /// [`Error`] if a row could not be read.
 pub fn members_of<V: View>(view: &V, root: FragmentNo) -> Result<Vec<FragmentNo>, Error> {
-    Ok(view.groups(&root)?.map_or_else(|| vec![root], |group| group.members.clone()))
+    let mut members = some_members_of(view, root, usize::MAX)?;
+    members.sort_unstable();
+    Ok(members)
+}
+
+/// Fragments of a root, the root among them, at most `max` and in no order. Costs no more than `max` asks for.
+///
+/// # Errors
+/// [`Error`] if a row could not be read.
+pub fn some_members_of<V: View>(view: &V, root: FragmentNo, max: usize) -> Result<Vec<FragmentNo>, Error> {
+    let mut members = vec![root];
+    let mut next = 0;
+    while let Some(parent) = members.get(next).copied() {
+        next += 1;
+        if members.len() >= max {
+            break;
+        }
+        if next == 1 && !fragment_row(view, root)?.joined {
+            break;
+        }
+        for child in view.list(ListKey { kind: ListKind::Children, of: parent.0 }, max)? {
+            // It may have been hung elsewhere since.
+            let child = FragmentNo(child);
+            if fragment_row(view, child)?.parent.is_some_and(|(of, _)| of == parent) {
+                members.push(child);
+            }
+        }
+    }
+    members.truncate(max);
+    Ok(members)
 }
 
 /// The oldest fragment of a root: the one whose id is the person's.
@@ -43,7 +72,7 @@ pub fn members_of<V: View>(view: &V, root: FragmentNo) -> Result<Vec<FragmentNo>
 /// # Errors
 /// [`Error`] if a row could not be read.
 pub fn oldest_of<V: View>(view: &V, root: FragmentNo) -> Result<FragmentNo, Error> {
-    Ok(view.groups(&root)?.and_then(|group| group.members.first().copied()).unwrap_or(root))
+    Ok(view.persons(&root)?.map_or(root, |person| person.oldest))
 }
 
 /// Position of the union that joined two fragments of one person: the latest on the way between them.

@@ -6,7 +6,10 @@
 use super::consents::ConsentStates;
 use super::numbers::Numbers;
 use super::traits::{Order, TraitOperation, TraitState};
-use crate::ids::{DeviceNo, EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo, SourceNo, SpaceNo, TraitNo};
+use crate::ids::{
+    ConsentNo, DeviceNo, EventSeq, FragmentNo, IdentifierNo, NamespaceNo, PartNo, ProfileKey, SessionNo,
+    SourceNo, SpaceNo, TraitNo,
+};
 use crate::limits::FRAGMENT_MAX_TRAITS;
 use crate::settings::TraitKind;
 use crate::time::Timestamp;
@@ -27,12 +30,21 @@ pub enum NameKind {
     Consent,
     /// A parsed user agent: device class, operating system and browser, parted by line feeds.
     Agent,
+    /// A namespace of identifiers.
+    Namespace,
 }
 
 impl NameKind {
     /// Every kind, in the order of [`Counters::names`].
-    pub const ALL: [Self; 6] =
-        [Self::Source, Self::Space, Self::EventType, Self::Trait, Self::Consent, Self::Agent];
+    pub const ALL: [Self; 7] = [
+        Self::Source,
+        Self::Space,
+        Self::EventType,
+        Self::Trait,
+        Self::Consent,
+        Self::Agent,
+        Self::Namespace,
+    ];
 
     /// Place in [`Self::ALL`].
     #[must_use]
@@ -116,6 +128,8 @@ pub struct SessionRow {
     pub silent_at: Option<Timestamp>,
     /// It was joined to an older one.
     pub alias_of: Option<SessionNo>,
+    /// By the event of this position.
+    pub alias_since: Option<EventSeq>,
 }
 
 /// A part and the fragment that it belongs to for ever; `None` while profile-less.
@@ -156,6 +170,8 @@ pub struct PartRow {
 pub struct DeviceRow {
     /// The fragment to which its next event goes.
     pub holder: FragmentNo,
+    /// The fragment that it was made with; others are listed under [`ListKind::Seats`].
+    pub first: FragmentNo,
     /// Made only because a session came without a profile id, and nothing has confirmed it since.
     pub provisional: bool,
 }
@@ -237,15 +253,239 @@ impl TraitsRow {
     }
 }
 
+impl TraitsRow {
+    /// Applies an operation whatever the limits on the number of traits; one that the state of its trait refuses
+    /// does nothing.
+    pub fn apply(&mut self, no: TraitNo, order: Order, operation: &TraitOperation) {
+        match self.0.binary_search_by_key(&no, |(no, _)| *no) {
+            Ok(place) => {
+                if let Some((_, state)) = self.0.get_mut(place) {
+                    let _ = state.apply(order, operation);
+                }
+            }
+            Err(place) => {
+                let mut state = TraitState::new(operation.kind());
+                if state.apply(order, operation).is_ok() {
+                    self.0.insert(place, (no, state));
+                }
+            }
+        }
+    }
+}
+
 /// Consents of one fragment.
 #[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
 pub struct ConsentsRow(pub ConsentStates);
 
-/// The fragments of a root that joined others, oldest first.
+/// What must be known of a person to decide about it; kept at its root once it has an identifier, a guard or a
+/// second fragment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct PersonRow {
+    /// How many fragments it has.
+    pub fragments: u64,
+    /// The oldest of them; its id is the person's.
+    pub oldest: FragmentNo,
+    /// Its identifiers, sorted.
+    pub identifiers: Vec<IdentifierNo>,
+    /// Guards: one of its fragments, and one that must not join it. Sorted.
+    pub guards: Vec<(FragmentNo, FragmentNo)>,
+    /// Sessions of more than one part in which it has one, sorted; of a person of several fragments only.
+    pub split_sessions: Vec<SessionNo>,
+    /// Position of the last change of its links.
+    pub changed: EventSeq,
+}
+
+/// Consents of a person of several fragments, as the events and unions up to now left them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct PersonConsentsRow(pub Vec<(ConsentNo, StandingRefusals)>);
+
+/// The refusals of one purpose that no grant has lifted; none of them: it is granted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct StandingRefusals {
+    /// The fragments that refused, sorted, at most [`crate::limits::STANDING_REFUSALS_MAX`].
+    pub by: Vec<FragmentNo>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// An identifier as a key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct IdentifierKey {
+    /// The namespace.
+    pub namespace: NamespaceNo,
+    /// The normalised value.
+    pub value: Box<str>,
+}
+
+/// An identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct GroupRow {
-    /// All of them, the root among them.
-    pub members: Vec<FragmentNo>,
+pub struct IdentifierRow {
+    /// Namespace and value.
+    pub key: IdentifierKey,
+    /// A fragment that carries it by a joining link: its root is the person who has it.
+    pub owner: Option<FragmentNo>,
+    /// How many fragments carry it by a link that holds.
+    pub links: u64,
+    /// Whether it was blocked by an act.
+    pub blocked: bool,
+}
+
+/// A fragment and an identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct LinkKey {
+    /// The fragment.
+    pub fragment: FragmentNo,
+    /// The identifier.
+    pub identifier: IdentifierNo,
+}
+
+/// Two fragments; the smaller number first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct PairKey {
+    /// The smaller.
+    pub one: FragmentNo,
+    /// The larger.
+    pub other: FragmentNo,
+}
+
+impl PairKey {
+    /// The pair of two fragments, in any order.
+    #[must_use]
+    pub fn of(one: FragmentNo, other: FragmentNo) -> Self {
+        Self { one: one.min(other), other: one.max(other) }
+    }
+}
+
+/// What holds of a link now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Standing {
+    /// It holds and joins.
+    Joins,
+    /// It holds and joins nobody.
+    Attaches,
+    /// An act took it away; the same evidence does not bring it back.
+    Cut,
+    /// Its identifier is blocked. Whether it joined before.
+    Suspended(bool),
+    /// A limit stands in the way.
+    Quarantined(Limit),
+    /// It waited for a decision, and was refused.
+    Rejected,
+}
+
+impl Standing {
+    /// Whether the profile has the identifier by it.
+    #[must_use]
+    pub const fn holds(self) -> bool {
+        matches!(self, Self::Joins | Self::Attaches)
+    }
+}
+
+/// A limit that stands in the way of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Limit {
+    /// Values of one namespace in one profile.
+    ValuesPerProfile,
+    /// Fragments that carry one value.
+    FragmentsMax,
+}
+
+impl Limit {
+    /// As a code in an answer.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ValuesPerProfile => "values_per_profile",
+            Self::FragmentsMax => "fragments_max",
+        }
+    }
+}
+
+/// A time during which a link held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Span {
+    /// Position of what began it.
+    pub from: EventSeq,
+    /// Position of what ended it.
+    pub to: Option<EventSeq>,
+    /// Whether it joined.
+    pub joins: bool,
+}
+
+/// What is known of a link, whatever its ends.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LinkRow {
+    /// What holds now.
+    pub standing: Standing,
+    /// Its place among all links, in the order in which they came to join; 0 before it joined.
+    pub order: u64,
+    /// When it held, in order.
+    pub spans: Vec<Span>,
+    /// Whether somebody vouches for it.
+    pub verified: bool,
+    /// The event or act that said so first.
+    pub first_seq: EventSeq,
+    /// The event or act that said so last.
+    pub last_seq: EventSeq,
+    /// The earliest event time at which it was said.
+    pub first_seen: Timestamp,
+    /// The latest event time at which it was said.
+    pub last_seen: Timestamp,
+    /// Of a link between two fragments: why.
+    pub kind: Option<DirectKind>,
+}
+
+/// Why two fragments are one person without an identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum DirectKind {
+    /// A session came without a profile id, and came again with one.
+    Session(SessionNo),
+    /// Somebody said so.
+    Hand,
+    /// A blocked value had made them two on one device.
+    Device,
+}
+
+impl DirectKind {
+    /// As it is written in an answer.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Session(_) => "session",
+            Self::Hand => "hand",
+            Self::Device => "device",
+        }
+    }
+}
+
+/// Lists of numbers that only grow. An item that does not hold any more is told by its own row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ListKind {
+    /// Fragments whose parent this fragment is, or was.
+    Children,
+    /// Identifiers that this fragment has, or had, a link to.
+    Identifiers,
+    /// Fragments that have, or had, a link to this identifier.
+    Carriers,
+    /// Fragments that have, or had, a direct link to this fragment.
+    Directs,
+    /// Further fragments of this device.
+    Seats,
+    /// Positions of what this fragment's traits, consents and identifiers come from.
+    Operations,
+    /// Positions of what happened to who this fragment is.
+    History,
+    /// Quarantined links, by the position that brought them, of the whole store (number 0).
+    Quarantine,
+}
+
+/// The list of one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListKey {
+    /// What is listed.
+    pub kind: ListKind,
+    /// Of what.
+    pub of: u64,
 }
 
 /// The devices that carry one client-made profile id, one per id space.
@@ -285,6 +525,8 @@ pub struct Posting {
     pub event_type: crate::ids::TypeNo,
     /// Event time.
     pub time: Timestamp,
+    /// Whether it counts as a page view.
+    pub page_view: bool,
 }
 
 /// Where an event id is unique, and its hash: the key under which a repeat is found.
@@ -339,12 +581,16 @@ pub struct Counters {
     /// Parts.
     pub part: PartNo,
     /// Names of each [`NameKind`].
-    pub names: [u32; 6],
+    pub names: [u32; 7],
+    /// Identifiers.
+    pub identifier: IdentifierNo,
+    /// Links that came to join, restored ones counted again.
+    pub links: u64,
     /// Events.
     pub events: u64,
     /// Sessions that became an alias of an older one.
     pub bridged: u64,
-    /// Unions of two fragments' trees.
+    /// Unions of two persons, less partings.
     pub unions: u64,
 }
 
@@ -383,8 +629,22 @@ macro_rules! for_each_table {
             traits, put_traits: $crate::ids::FragmentNo => $crate::core::rows::TraitsRow, Traits;
             /// Consents of fragments.
             consents, put_consents: $crate::ids::FragmentNo => $crate::core::rows::ConsentsRow, Consents;
-            /// Members of a root.
-            groups, put_groups: $crate::ids::FragmentNo => $crate::core::rows::GroupRow, Groups;
+            /// Persons, by root.
+            persons, put_persons: $crate::ids::FragmentNo => $crate::core::rows::PersonRow, Persons;
+            /// Counters of persons of several fragments, by root.
+            person_tallies, put_person_tallies: $crate::ids::FragmentNo => $crate::core::rows::TallyRow, PersonTallies;
+            /// Traits of persons of several fragments, by root.
+            person_traits, put_person_traits: $crate::ids::FragmentNo => $crate::core::rows::TraitsRow, PersonTraits;
+            /// Consents of persons of several fragments, by root.
+            person_consents, put_person_consents: $crate::ids::FragmentNo => $crate::core::rows::PersonConsentsRow, PersonConsents;
+            /// Numbers of identifiers.
+            identifier_nos, put_identifier_nos: $crate::core::rows::IdentifierKey => $crate::ids::IdentifierNo, IdentifierNos;
+            /// Identifiers.
+            identifiers, put_identifiers: $crate::ids::IdentifierNo => $crate::core::rows::IdentifierRow, Identifiers;
+            /// Links of fragments to identifiers.
+            links, put_links: $crate::core::rows::LinkKey => $crate::core::rows::LinkRow, Links;
+            /// Links between two fragments.
+            directs, put_directs: $crate::core::rows::PairKey => $crate::core::rows::LinkRow, Directs;
             /// Sessions by inactivity.
             gaps, put_gaps: $crate::core::rows::GapKey => $crate::core::rows::GapRow, Gaps;
         }

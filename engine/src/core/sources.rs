@@ -1,10 +1,15 @@
 //! The settings of sources and namespaces in the form in which decisions need them.
 
+use super::normalize::normalize;
 use crate::error::Error;
-use crate::limits::{INACTIVITY_MAX_MS, INACTIVITY_MIN_MS, NAME_MAX_BYTES};
-use crate::settings::{
-    DEFAULT_SOURCE, Keys, NamespaceSettings, ProfileIds, Sessions, Settings, SourceSettings, TraitSettings,
+use crate::limits::{
+    IDENTIFICATION_MAX_POINTS, INACTIVITY_MAX_MS, INACTIVITY_MIN_MS, NAME_MAX_BYTES, VALUES_PER_PROFILE_MAX,
 };
+use crate::settings::{
+    DEFAULT_SOURCE, IdentificationPoint, Keys, Merges, NamespaceSettings, Normalizer, ProfileIds, Sessions,
+    Settings, SourceSettings, TraitSettings,
+};
+use regex::RegexSet;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -34,6 +39,29 @@ pub struct Source {
     pub conversions: HashSet<Box<str>>,
     /// Event types that count as page views.
     pub page_views: HashSet<Box<str>>,
+    /// Whether what it says may join profiles.
+    pub merges: Merges,
+}
+
+/// One namespace of identifiers, resolved.
+#[derive(Debug)]
+pub struct Namespace {
+    /// How values are made comparable.
+    pub normalize: Normalizer,
+    /// Lower goes first.
+    pub priority: u32,
+    /// One value per profile.
+    pub unique: bool,
+    /// Values that a profile may have.
+    pub values_per_profile: usize,
+    /// Fragments that may carry a value.
+    pub fragments_max: u64,
+    /// Whether a match may join profiles.
+    pub merges: Merges,
+    /// Normalised values that identify nobody.
+    pub blocked: HashSet<Box<str>>,
+    /// Patterns of such values.
+    pub blocked_patterns: RegexSet,
 }
 
 /// All that decisions ask of the settings.
@@ -41,9 +69,12 @@ pub struct Source {
 pub struct Registry {
     sources: HashMap<Box<str>, Arc<Source>>,
     /// Namespaces by name.
-    pub namespaces: BTreeMap<String, NamespaceSettings>,
+    pub namespaces: BTreeMap<String, Namespace>,
     /// Traits that need other than the default.
     pub traits: BTreeMap<String, TraitSettings>,
+    points: Vec<IdentificationPoint>,
+    /// What of the settings decides who is who, as JSON: a change of it is recorded.
+    pub rules: Box<str>,
 }
 
 impl Registry {
@@ -61,7 +92,34 @@ impl Registry {
             let source = resolve(name, source)?;
             sources.insert(source.name.clone(), Arc::new(source));
         }
-        Ok(Self { sources, namespaces: settings.identifiers.clone(), traits: settings.traits.clone() })
+        let mut namespaces = BTreeMap::new();
+        for (name, namespace) in &settings.identifiers {
+            namespaces.insert(name.clone(), resolve_namespace(name, namespace)?);
+        }
+        check_points(settings, &namespaces)?;
+        let points = settings.identification.clone();
+        let countries: BTreeMap<&String, _> = settings
+            .sources
+            .iter()
+            .map(|(name, source)| (name, (source.keys, source.merges, &source.default_country)))
+            .collect();
+        let rules = serde_json::json!({
+            "identifiers": settings.identifiers,
+            "identification": settings.identification,
+            "sources": countries,
+        });
+        let rules = rules.to_string().into();
+        Ok(Self { sources, namespaces, traits: settings.traits.clone(), points, rules })
+    }
+
+    /// The identification points for an event type of a source.
+    pub fn points_of<'a>(
+        &'a self,
+        event_type: &'a str,
+        source: &'a str,
+    ) -> impl Iterator<Item = &'a IdentificationPoint> + 'a {
+        let is = |pattern: &str, name: &str| pattern == "*" || pattern == name;
+        self.points.iter().filter(move |point| is(&point.event, event_type) && is(&point.source, source))
     }
 
     /// The source of that name; without one, the default source if there is one.
@@ -73,6 +131,83 @@ impl Registry {
 
 fn refuse<T>(name: &str, key: &str, reason: &str) -> Result<T, Error> {
     Err(Error::Settings { reason: format!("sources.{name}.{key}: {reason}") })
+}
+
+fn refuse_namespace<T>(name: &str, key: &str, reason: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Settings { reason: format!("identifiers.{name}.{key}: {}", reason.into()) })
+}
+
+fn resolve_namespace(name: &str, settings: &NamespaceSettings) -> Result<Namespace, Error> {
+    if name.trim().is_empty() || name.trim() != name || name.len() > NAME_MAX_BYTES || name.contains(':') {
+        return refuse_namespace(
+            name,
+            "name",
+            "must be 1 to 128 bytes without blanks around and without a colon",
+        );
+    }
+    if settings.values_per_profile == 0 || settings.values_per_profile > VALUES_PER_PROFILE_MAX {
+        return refuse_namespace(
+            name,
+            "values_per_profile",
+            format!("must be from 1 to {VALUES_PER_PROFILE_MAX}"),
+        );
+    }
+    if settings.fragments_max == 0 {
+        return refuse_namespace(name, "fragments_max", "must be at least 1");
+    }
+    let blocked_patterns = match RegexSet::new(&settings.blocked_patterns) {
+        Ok(patterns) => patterns,
+        Err(fault) => return refuse_namespace(name, "blocked_patterns", fault.to_string()),
+    };
+    // A value may be written in any way that the normaliser understands; a number as people dial it at home is not
+    // one of them, since namespaces have no country.
+    let blocked = settings.blocked.iter().flat_map(|value| {
+        let normal = normalize(settings.normalize, value, None).ok().map(Into::into);
+        [Some(value.trim().into()), normal].into_iter().flatten()
+    });
+    Ok(Namespace {
+        normalize: settings.normalize,
+        priority: settings.priority,
+        unique: settings.unique,
+        values_per_profile: usize::try_from(settings.values_per_profile).unwrap_or(usize::MAX),
+        fragments_max: u64::from(settings.fragments_max),
+        merges: settings.merges,
+        blocked: blocked.collect(),
+        blocked_patterns,
+    })
+}
+
+fn check_points(settings: &Settings, namespaces: &BTreeMap<String, Namespace>) -> Result<(), Error> {
+    let refuse = |place: usize, key: &str, reason: &str| {
+        Err(Error::Settings { reason: format!("identification[{place}].{key}: {reason}") })
+    };
+    if settings.identification.len() > IDENTIFICATION_MAX_POINTS {
+        return refuse(IDENTIFICATION_MAX_POINTS, "event", "there are too many points");
+    }
+    for (place, point) in settings.identification.iter().enumerate() {
+        let declared = settings.sources.contains_key(&point.source)
+            || point.source == "*"
+            || (settings.sources.is_empty() && point.source == DEFAULT_SOURCE);
+        if !declared {
+            return refuse(place, "source", "no source has this name");
+        }
+        if point.event.trim().is_empty() || point.identifiers.is_empty() {
+            return refuse(place, "event", "an event type and at least one path are needed");
+        }
+        for (namespace, path) in &point.identifiers {
+            if !namespaces.contains_key(namespace) {
+                return refuse(place, &format!("identifiers.{namespace}"), "no namespace has this name");
+            }
+            let begins = ["properties.", "context.", "traits."]
+                .iter()
+                .any(|root| path.strip_prefix(root).is_some_and(|rest| !rest.is_empty()));
+            if !begins {
+                let reason = "a path begins with properties., context. or traits.";
+                return refuse(place, &format!("identifiers.{namespace}"), reason);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn resolve(name: &str, settings: &SourceSettings) -> Result<Source, Error> {
@@ -115,5 +250,6 @@ fn resolve(name: &str, settings: &SourceSettings) -> Result<Source, Error> {
         default_country: settings.default_country.as_deref().map(Into::into),
         conversions: boxed(&settings.conversions),
         page_views: boxed(&settings.page_views),
+        merges: settings.merges,
     })
 }

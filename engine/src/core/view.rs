@@ -2,7 +2,8 @@
 //!
 //! [`View`] is read only; [`State`] takes the effects. The core knows no more of the store than this.
 
-use super::rows::{Counters, Posting, RepeatKey};
+use super::decision::LinkResult;
+use super::rows::{Counters, ListKey, Posting, RepeatKey};
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, PartNo, SessionNo};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct KnownEvent {
     pub event_type: Box<str>,
     /// The part it is in; `None` for a profile-less event without a session.
     pub part: Option<PartNo>,
+    /// What became of its identifiers.
+    pub links: Vec<LinkResult>,
 }
 
 macro_rules! view {
@@ -34,6 +37,11 @@ macro_rules! view {
             /// # Errors
             /// [`Error`] if the store could not be read.
             fn session_parts(&self, session: SessionNo) -> Result<Vec<PartNo>, Error>;
+            /// The first items of a list, at most `max`, sorted.
+            ///
+            /// # Errors
+            /// [`Error`] if the store could not be read.
+            fn list(&self, key: ListKey, max: usize) -> Result<Vec<u64>, Error>;
             /// The event that holds a repeat key.
             ///
             /// # Errors
@@ -60,6 +68,8 @@ macro_rules! view {
             fn add_posting(&mut self, part: PartNo, posting: Posting);
             /// Adds a part to its session's list; the first is in the session's own row.
             fn add_session_part(&mut self, session: SessionNo, part: PartNo);
+            /// Adds an item to a list; once more does nothing.
+            fn add_to_list(&mut self, key: ListKey, item: u64);
             /// Notes that the row of a part of a fragment was put just now.
             fn touch_part(&mut self, fragment: FragmentNo, part: PartNo);
             /// Notes that a session's silence is to be looked at, at that millisecond since 1970.

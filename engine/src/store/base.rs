@@ -6,9 +6,12 @@
 use super::codec::{KeyBytes, decode};
 use super::index::{IndexReader, TableId};
 use super::shards::Shards;
-use crate::core::rows::{Counters, DeviceKey, GapKey, NameKey, NameKind, RepeatKey, SessionKey};
+use crate::core::rows::{
+    Counters, DeviceKey, GapKey, IdentifierKey, LinkKey, ListKey, ListKind, NameKey, NameKind, PairKey,
+    RepeatKey, SessionKey,
+};
 use crate::error::Error;
-use crate::ids::{DeviceNo, EventSeq, FragmentNo, PartNo, SessionNo};
+use crate::ids::{DeviceNo, EventSeq, FragmentNo, IdentifierNo, PartNo, SessionNo};
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +78,16 @@ born! {
     Uuid: |self, base| base.fragment.0 == 0;
     Box<str>: |self, base| base.fragment.0 == 0;
     DeviceKey: |self, base| base.device.0 == 0;
+    IdentifierNo: |self, base| *self > base.identifier;
+    IdentifierKey: |self, base| base.identifier.0 == 0;
+    LinkKey: |self, base| self.fragment > base.fragment || self.identifier > base.identifier;
+    PairKey: |self, base| self.other > base.fragment;
+    ListKey: |self, base| match self.kind {
+        ListKind::Carriers => self.of > base.identifier.0,
+        ListKind::Seats => self.of > base.device.0,
+        ListKind::Quarantine => base.identifier.0 == 0,
+        _ => self.of > base.fragment.0,
+    };
     RepeatKey: |self, base| match self.scope >> 62 {
         0 => self.scope > base.session.0,
         1 => (self.scope & !(1 << 62)) > base.device.0,

@@ -73,6 +73,7 @@ fn fill(writer: &mut CheckpointWriter<'_>, frozen: &Generation, base: &Base) -> 
     write_repeats(writer, frozen)?;
     write_postings(writer, frozen)?;
     write_session_parts(writer, frozen)?;
+    write_lists(writer, frozen)?;
     write_fragment_parts(writer, frozen, base)?;
     write_due(writer, frozen)
 }
@@ -124,6 +125,20 @@ fn write_session_parts(writer: &mut CheckpointWriter<'_>, frozen: &Generation) -
     }
     keys.sort_unstable();
     writer.write(TableId::SessionParts, keys.into_iter().map(|key| (key, Some([]))))
+}
+
+fn write_lists(writer: &mut CheckpointWriter<'_>, frozen: &Generation) -> Result<(), Error> {
+    let mut keys = Vec::with_capacity(frozen.lists.length());
+    for (list, items) in frozen.lists.all() {
+        for (_, item) in items {
+            let mut key = list.key_bytes();
+            key.extend_from_slice(&item.to_be_bytes());
+            keys.push(key);
+        }
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    writer.write(TableId::Lists, keys.into_iter().map(|key| (key, Some([]))))
 }
 
 /// Key of a part in its fragment's list: latest event first.

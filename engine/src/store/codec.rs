@@ -4,9 +4,11 @@
 //! know of it, and golden files (tests of `record.rs`) hold what it writes. Keys are big-endian, so that
 //! their bytes sort as they do.
 
-use crate::core::rows::{DeviceKey, GapKey, NameKey, NameKind, RepeatKey, SessionKey};
+use crate::core::rows::{
+    DeviceKey, GapKey, IdentifierKey, LinkKey, ListKey, NameKey, NameKind, PairKey, RepeatKey, SessionKey,
+};
 use crate::error::Error;
-use crate::ids::{DeviceNo, FragmentNo, PartNo, SessionNo};
+use crate::ids::{DeviceNo, FragmentNo, IdentifierNo, PartNo, SessionNo};
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use std::path::Path;
 use uuid::Uuid;
@@ -70,7 +72,38 @@ macro_rules! number_key {
         }
     )*};
 }
-number_key!(SessionNo, PartNo, DeviceNo, FragmentNo);
+number_key!(SessionNo, PartNo, DeviceNo, FragmentNo, IdentifierNo);
+
+impl KeyBytes for IdentifierKey {
+    fn write_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.namespace.0.to_be_bytes());
+        out.extend_from_slice(self.value.as_bytes());
+    }
+}
+
+impl KeyBytes for LinkKey {
+    fn write_key(&self, out: &mut Vec<u8>) {
+        self.fragment.write_key(out);
+        self.identifier.write_key(out);
+    }
+}
+
+impl KeyBytes for PairKey {
+    fn write_key(&self, out: &mut Vec<u8>) {
+        self.one.write_key(out);
+        self.other.write_key(out);
+    }
+}
+
+/// Where an item stands in the key of its row.
+pub const LIST_ITEM_AT: usize = 9;
+
+impl KeyBytes for ListKey {
+    fn write_key(&self, out: &mut Vec<u8>) {
+        out.push(self.kind as u8);
+        out.extend_from_slice(&self.of.to_be_bytes());
+    }
+}
 
 impl KeyBytes for Uuid {
     fn write_key(&self, out: &mut Vec<u8>) {

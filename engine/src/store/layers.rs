@@ -8,12 +8,13 @@ use super::log::{Group, LogReader};
 use super::overlay::{Generation, Horizon};
 use super::postings::{chunk_key, decode_chunk};
 use super::record::RecordView;
-use crate::core::decision::Effect;
-use crate::core::rows::{Counters, Posting, RepeatKey};
+use crate::core::repeats::event_at;
+use crate::core::rows::{Counters, ListKey, Posting, RepeatKey};
 use crate::core::view::{KnownEvent, State, View};
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, PartNo, SessionNo};
-use crate::store::codec::KeyBytes;
+use crate::store::base::Born;
+use crate::store::codec::{KeyBytes, LIST_ITEM_AT};
 use crate::store::index::{Order, TableId};
 use std::path::Path;
 use std::sync::Arc;
@@ -56,6 +57,10 @@ macro_rules! layers {
                 self.layers.session_parts(session, self.counters.seq.0)
             }
 
+            fn list(&self, key: ListKey, max: usize) -> Result<Vec<u64>, Error> {
+                self.layers.list(key, self.counters.seq.0, max)
+            }
+
             fn repeat(&self, key: RepeatKey) -> Result<Option<EventSeq>, Error> {
                 self.layers.repeat(key, self.counters.seq.0)
             }
@@ -78,6 +83,10 @@ macro_rules! layers {
 
             fn session_parts(&self, session: SessionNo) -> Result<Vec<PartNo>, Error> {
                 self.layers.session_parts(session, u64::MAX)
+            }
+
+            fn list(&self, key: ListKey, max: usize) -> Result<Vec<u64>, Error> {
+                self.layers.list(key, u64::MAX, max)
             }
 
             fn repeat(&self, key: RepeatKey) -> Result<Option<EventSeq>, Error> {
@@ -113,6 +122,10 @@ macro_rules! layers {
 
             fn add_session_part(&mut self, session: SessionNo, part: PartNo) {
                 self.layers.active.session_parts.push(session, (self.stamp, part));
+            }
+
+            fn add_to_list(&mut self, key: ListKey, item: u64) {
+                self.layers.active.lists.push(key, (self.stamp, item));
             }
 
             fn touch_part(&mut self, fragment: FragmentNo, part: PartNo) {
@@ -169,6 +182,30 @@ impl Layers {
             parts.extend(added.iter().filter(|(stamp, _)| *stamp <= at).map(|(_, part)| *part));
         }
         Ok(parts)
+    }
+
+    /// The first items of a list as of position `at`, sorted.
+    fn list(&self, key: ListKey, at: u64, max: usize) -> Result<Vec<u64>, Error> {
+        let mut items = Vec::new();
+        if !key.born_after(&self.base.counters) {
+            let prefix = key.key_bytes();
+            let mut from = prefix.clone();
+            from.extend_from_slice(&0_u64.to_be_bytes());
+            let mut to = prefix;
+            to.extend_from_slice(&u64::MAX.to_be_bytes());
+            for row in self.base.reader().range(TableId::Lists, &from, Some(&to), Order::Ascending)?.take(max)
+            {
+                items.push(number_at(&row?.0, LIST_ITEM_AT));
+            }
+        }
+        for generation in self.frozen.iter().chain([&self.active]) {
+            let added = generation.lists.get(&key);
+            items.extend(added.iter().filter(|(stamp, _)| *stamp <= at).map(|(_, item)| *item));
+        }
+        items.sort_unstable();
+        items.dedup();
+        items.truncate(max);
+        Ok(items)
     }
 
     /// The events of a part up to position `at`, in order of sequence numbers.
@@ -247,16 +284,13 @@ fn event_of(bytes: &[u8], first_seq: EventSeq, seq: EventSeq, path: &Path) -> Re
     let record = RecordView::parse(bytes, path)?;
     let decision = record.decision(path)?;
     let place = usize::try_from(seq.0.saturating_sub(first_seq.0)).map_err(|_| damaged())?;
-    let mut events = decision.effects.iter().filter_map(|effect| match effect {
-        Effect::Event(event) => Some(event),
-        _ => None,
-    });
-    let event = events.nth(place).ok_or_else(damaged)?;
+    let (event, links) = event_at(&decision.effects, place).ok_or_else(damaged)?;
     let request = record.command(path)?.ok_or_else(damaged)?;
     let sent = request.events.get(usize::from(event.index)).ok_or_else(damaged)?;
     Ok(KnownEvent {
         id: sent.id.as_deref().unwrap_or_default().into(),
         event_type: sent.event_type.as_str().into(),
         part: event.part,
+        links: links.to_vec(),
     })
 }

@@ -6,7 +6,7 @@
 //! index). It knows nothing of the index or of what rows mean.
 
 use super::shards::Shards;
-use crate::core::rows::{Posting, RepeatKey};
+use crate::core::rows::{ListKey, Posting, RepeatKey};
 use crate::ids::{EventSeq, FragmentNo, PartNo, SessionNo};
 use hashbrown::hash_map::RawEntryMut;
 use parking_lot::Mutex;
@@ -174,6 +174,8 @@ macro_rules! generation {
             pub postings: Lists<PartNo, Posting>,
             /// Further parts of sessions, with the stamp at which they came.
             pub session_parts: Lists<SessionNo, (u64, PartNo)>,
+            /// Lists of numbers, with the stamp at which an item came.
+            pub lists: Lists<ListKey, (u64, u64)>,
             /// Parts of fragments that have a row in this generation.
             pub touched_parts: Lists<FragmentNo, PartNo>,
             /// Milliseconds since 1970 at which sessions are to be looked at.
@@ -191,6 +193,7 @@ macro_rules! generation {
                     repeats: RepeatMap::new(),
                     postings: Lists::new(),
                     session_parts: Lists::new(),
+                    lists: Lists::new(),
                     touched_parts: Lists::new(),
                     due: Mutex::default(),
                     due_done: Mutex::default(),
@@ -203,6 +206,7 @@ macro_rules! generation {
                 0 $(+ self.$get.length() * Keyed::<$key, $row>::row_bytes())*
                     + self.repeats.length() * 40
                     + self.postings.length() * 40
+                    + self.lists.length() * 48
                     + self.touched_parts.length() * 32
             }
         }

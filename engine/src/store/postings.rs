@@ -3,7 +3,7 @@
 //! Key: part, first sequence number; both u64 big-endian. Value, all integers LEB128:
 //!
 //! ```text
-//! count | first time, micros | then per event: seq delta | type | time delta, zigzag: millis, then micros within
+//! count | first time, micros | then per event: seq delta | type | time delta, zigzag: millis, then micros within, doubled, + 1 for a page view
 //! ```
 //!
 //! Deltas are to the event before; the first event's are to the key's sequence number and the first time.
@@ -71,7 +71,8 @@ pub fn encode_chunk(events: &[Posting]) -> Vec<u8> {
         write_number(&mut out, u64::from(event.event_type.0));
         // Most times are whole milliseconds, or a few micros beyond: two small numbers beat one large.
         write_number(&mut out, zigzag(event.time.0.div_euclid(MILLI_US) - time.div_euclid(MILLI_US)));
-        write_number(&mut out, event.time.0.rem_euclid(MILLI_US).cast_unsigned());
+        let micros = event.time.0.rem_euclid(MILLI_US).cast_unsigned();
+        write_number(&mut out, (micros << 1) | u64::from(event.page_view));
         (seq, time) = (event.seq.0, event.time.0);
     }
     out
@@ -102,9 +103,10 @@ fn decode(first: EventSeq, mut bytes: &[u8]) -> Option<Vec<Posting>> {
         seq = seq.checked_add(read_number(bytes)?)?;
         let event_type = TypeNo(u32::try_from(read_number(bytes)?).ok()?);
         let millis = time.div_euclid(MILLI_US).checked_add(unzigzag(read_number(bytes)?))?;
-        let micros = i64::try_from(read_number(bytes)?).ok()?;
+        let last = read_number(bytes)?;
+        let (micros, page_view) = ((last >> 1).cast_signed(), last & 1 == 1);
         time = millis.checked_mul(MILLI_US)?.checked_add(micros)?;
-        events.push(Posting { seq: EventSeq(seq), event_type, time: Timestamp(time) });
+        events.push(Posting { seq: EventSeq(seq), event_type, time: Timestamp(time), page_view });
     }
     bytes.is_empty().then_some(events)
 }

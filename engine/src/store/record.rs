@@ -13,7 +13,7 @@
 
 use super::codec::{decode, encode_into};
 use crate::core::decide::Stamp;
-use crate::core::decision::{Decision, Effect};
+use crate::core::decision::Decision;
 use crate::error::Error;
 use crate::request::TrackRequest;
 use crate::time::Timestamp;
@@ -116,6 +116,5 @@ impl<'a> RecordView<'a> {
 /// Sequence numbers that a decision takes.
 #[must_use]
 pub fn seqs_of(decision: &Decision) -> u32 {
-    let takes = |effect: &&Effect| matches!(effect, Effect::Event(_) | Effect::Ended { .. });
-    u32::try_from(decision.effects.iter().filter(takes).count()).unwrap_or(u32::MAX)
+    u32::try_from(decision.effects.iter().filter(|effect| effect.takes_seq()).count()).unwrap_or(u32::MAX)
 }

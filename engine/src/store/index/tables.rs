@@ -23,7 +23,15 @@ pub enum TableId {
     Tallies,
     Traits,
     Consents,
-    Groups,
+    Persons,
+    PersonTallies,
+    PersonTraits,
+    PersonConsents,
+    IdentifierNos,
+    Identifiers,
+    Links,
+    Directs,
+    Lists,
     Repeats,
     Postings,
     FragmentParts,
@@ -31,8 +39,6 @@ pub enum TableId {
     NameTexts,
     Gaps,
     Due,
-    TraitOperations,
-    Agents,
 }
 
 /// How long the keys and values of a table are.
@@ -72,7 +78,7 @@ pub(super) const ABOUT_META: &str = "meta";
 
 impl TableId {
     /// Every table, in the order of the enum.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::SessionIds,
         Self::Sessions,
         Self::Parts,
@@ -86,7 +92,15 @@ impl TableId {
         Self::Tallies,
         Self::Traits,
         Self::Consents,
-        Self::Groups,
+        Self::Persons,
+        Self::PersonTallies,
+        Self::PersonTraits,
+        Self::PersonConsents,
+        Self::IdentifierNos,
+        Self::Identifiers,
+        Self::Links,
+        Self::Directs,
+        Self::Lists,
         Self::Repeats,
         Self::Postings,
         Self::FragmentParts,
@@ -94,8 +108,6 @@ impl TableId {
         Self::NameTexts,
         Self::Gaps,
         Self::Due,
-        Self::TraitOperations,
-        Self::Agents,
     ];
 
     /// Name of the table in the file.
@@ -115,7 +127,15 @@ impl TableId {
             Self::Tallies => "tallies",
             Self::Traits => "traits",
             Self::Consents => "consents",
-            Self::Groups => "groups",
+            Self::Persons => "persons",
+            Self::PersonTallies => "person_tallies",
+            Self::PersonTraits => "person_traits",
+            Self::PersonConsents => "person_consents",
+            Self::IdentifierNos => "identifier_nos",
+            Self::Identifiers => "identifiers",
+            Self::Links => "links",
+            Self::Directs => "directs",
+            Self::Lists => "lists",
             Self::Repeats => "repeats",
             Self::Postings => "postings",
             Self::FragmentParts => "fragment_parts",
@@ -123,8 +143,6 @@ impl TableId {
             Self::NameTexts => "name_texts",
             Self::Gaps => "gaps",
             Self::Due => "due",
-            Self::TraitOperations => "trait_operations",
-            Self::Agents => "agents",
         }
     }
 
@@ -132,7 +150,12 @@ impl TableId {
     #[must_use]
     pub const fn shape(self) -> Shape {
         match self {
-            Self::Sessions | Self::Parts | Self::Devices | Self::Fragments => Shape::Numbered,
+            Self::Sessions
+            | Self::Parts
+            | Self::Devices
+            | Self::Fragments
+            | Self::Persons
+            | Self::Identifiers => Shape::Numbered,
             Self::Repeats => Shape::Repeats,
             _ => Shape::Bytes,
         }
@@ -154,6 +177,6 @@ mod tests {
         assert_eq!(names.len(), TableId::ALL.len());
         assert!(!names.contains(&"about"));
         // A table added to the enum and forgotten in ALL would be the next position.
-        assert_eq!(TableId::Agents as usize + 1, TableId::ALL.len());
+        assert_eq!(TableId::Due as usize + 1, TableId::ALL.len());
     }
 }

@@ -1,0 +1,525 @@
+//! Who an event says that it was: each of its identifiers attached, known, merged, switched, refused or quarantined.
+//!
+//! The rules, with their codes, are in docs/identity.md. The steps, for each identifier in turn:
+//! 1. what identifies nobody, was parted here by an act, or waits for a decision, is told and left;
+//! 2. whoever has the value is looked up, and whether the two could be one;
+//! 3. a unique namespace that they cannot share means that somebody else sits at the device: a switch;
+//! 4. the others are refused by conflicts and guards, and quarantined by limits.
+//!
+//! An act by hand that gives a fragment an identifier goes the same way, with what stands in its way lifted.
+
+use super::apply::missing;
+use super::choose::{Choice, ChosenSession};
+use super::decide::Decider;
+use super::decision::{Effect, JoinCause, LinkCode, LinkResult};
+use super::graph::larger;
+use super::identifiers::CommandIdentifier;
+use super::person::person_of;
+use super::root::{fragment_row, root_of};
+use super::rows::{
+    DirectKind, IdentifierKey, IdentifierRow, Limit, LinkKey, ListKey, ListKind, NameKind, PairKey,
+    PersonRow, ProfileAt, Standing,
+};
+use super::session::part_for;
+use super::sources::Namespace;
+use super::view::State;
+use crate::error::Error;
+use crate::ids::{FragmentNo, IdentifierNo, NamespaceNo, ProfileKey};
+use crate::limits::DEVICE_MAX_SEATS;
+use crate::reply::LinkOutcome;
+use crate::settings::Merges;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// What is lifted for an act by hand; nothing of it for an event.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lifted {
+    /// A cut of this very link, or a rejection.
+    pub cut: bool,
+    /// This limit.
+    pub limit: Option<Limit>,
+}
+
+/// An identifier that identifies somebody, on its way to a fragment.
+#[derive(Clone, Copy)]
+pub(super) struct Evidence<'a> {
+    pub identifier: &'a CommandIdentifier,
+    pub settings: &'a Namespace,
+    /// Whether what the source says may join.
+    pub source_merges: Merges,
+    /// Event time.
+    pub time: Timestamp,
+    pub lifted: Lifted,
+    /// Whether a conflict may open another fragment of the device.
+    pub may_switch: bool,
+}
+
+/// What one identifier came to.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub outcome: LinkOutcome,
+    pub code: Option<LinkCode>,
+    pub merge: Option<u16>,
+    pub sides: Option<(FragmentNo, FragmentNo)>,
+    /// The fragment that it went to.
+    pub fragment: FragmentNo,
+}
+
+/// Whoever an identifier leads to.
+struct Found {
+    no: Option<IdentifierNo>,
+    row: Option<Arc<IdentifierRow>>,
+    /// The root of the profile that has it by a joining link.
+    owner: Option<FragmentNo>,
+}
+
+impl<S: State> Decider<'_, S> {
+    /// Decides the identifiers of an event; returns where the event goes after that, and what is answered.
+    pub(super) fn identify(
+        &mut self,
+        index: usize,
+        mut choice: Choice,
+        time: Timestamp,
+    ) -> Result<(Choice, Vec<LinkResult>), Error> {
+        let command = self.command;
+        let registry = self.registry;
+        self.merges = 0;
+        let identifiers = command.events.get(index).map_or(&[][..], |event| &event.identifiers);
+        let mut results = Vec::with_capacity(identifiers.len());
+        let mut switched = false;
+        for identifier in identifiers {
+            let settings = registry.namespaces.get(&*identifier.namespace);
+            let refuse = |code| refused(identifier, code);
+            let (at, settings) = match (choice.profile, identifier.fault, settings) {
+                (None, ..) => {
+                    results.push(refuse(LinkCode::ProfileLess));
+                    continue;
+                }
+                (_, Some(code), _) => {
+                    results.push(refuse(code));
+                    continue;
+                }
+                (_, _, None) => {
+                    results.push(refuse(LinkCode::UnknownNamespace));
+                    continue;
+                }
+                (Some(at), None, Some(settings)) => (at, settings),
+            };
+            let sound =
+                |other: &&CommandIdentifier| other.fault.is_none() && other.namespace == identifier.namespace;
+            if settings.unique && identifiers.iter().filter(sound).count() > 1 {
+                results.push(refuse(LinkCode::TwoValues));
+                continue;
+            }
+            let evidence = Evidence {
+                identifier,
+                settings,
+                source_merges: command.source.merges,
+                time,
+                lifted: Lifted::default(),
+                may_switch: !switched,
+            };
+            let resolved = self.resolve(at.fragment, evidence)?;
+            if resolved.outcome == LinkOutcome::Switched {
+                switched = true;
+                choice = self.follow_switch(choice, resolved.fragment)?;
+            }
+            results.push(LinkResult {
+                namespace: identifier.namespace.clone(),
+                value: identifier.value.clone(),
+                outcome: resolved.outcome,
+                code: resolved.code,
+                merge: resolved.merge,
+                sides: resolved.sides,
+            });
+        }
+        Ok((choice, results))
+    }
+
+    /// The event, and the rest of its session, go to the fragment of whoever sits there now.
+    fn follow_switch(&mut self, choice: Choice, fragment: FragmentNo) -> Result<Choice, Error> {
+        self.warn("profile_switched");
+        let reason = choice.profile.map_or(crate::reply::Reason::Sent, |at| at.reason);
+        let profile = ProfileAt { fragment, reason };
+        self.chosen.push(profile);
+        let Some(chosen) = choice.session else {
+            return Ok(Choice { profile: Some(profile), session: None });
+        };
+        let session = chosen.session;
+        let row = self.state.sessions(&session)?.ok_or_else(|| missing("session"))?;
+        let part = match part_for(self.state, session, &row, Some(fragment))? {
+            Some(part) => {
+                if row.current.part != part {
+                    self.emit(Effect::Current { session, part, fragment: Some(fragment) })?;
+                }
+                part
+            }
+            None => self.open_part(session, Some(fragment))?,
+        };
+        let session = Some(ChosenSession { session, part, created: chosen.created });
+        Ok(Choice { profile: Some(profile), session })
+    }
+
+    /// Decides one identifier for a fragment.
+    pub(super) fn resolve(&mut self, fragment: FragmentNo, of: Evidence<'_>) -> Result<Resolved, Error> {
+        let plain = |outcome, code| Resolved { outcome, code, merge: None, sides: None, fragment };
+        let refuse = |code| plain(LinkOutcome::Refused, Some(code));
+        let found = self.find(of.identifier)?;
+        if found.row.as_ref().is_some_and(|row| row.blocked) {
+            return Ok(refuse(LinkCode::Blocked));
+        }
+        if let Some(told) = self.told_before(fragment, &found, of.lifted)? {
+            return Ok(plain(told.0, Some(told.1)));
+        }
+        let root = root_of(self.state, fragment)?;
+        let person = person_of(self.state, root)?;
+        let (joins, why_not) = may_join(&of);
+        let has = found.no.is_some_and(|no| person.identifiers.binary_search(&no).is_ok());
+        let owner = found.owner.filter(|owner| *owner != root);
+        if has && (owner.is_none() || !joins) {
+            self.warn_of_size(&of, &found);
+            self.link(fragment, &found, of, joins)?;
+            return Ok(plain(LinkOutcome::Known, None));
+        }
+        if of.settings.unique && !has && self.has_value_of(&person, &of)? {
+            return self.conflict(fragment, &found, of);
+        }
+        let Some(owner) = owner.filter(|_| joins) else {
+            if let Some(limit) = self.full(&person, None, &found, &of)? {
+                return self.quarantine(fragment, &found, of, limit);
+            }
+            self.warn_of_size(&of, &found);
+            self.link(fragment, &found, of, joins)?;
+            return Ok(plain(LinkOutcome::Attached, why_not));
+        };
+        let other = person_of(self.state, owner)?;
+        if self.guarded(&person, owner)? {
+            return Ok(refuse(LinkCode::KeptApart));
+        }
+        if self.share_no_unique(&person, &other)? {
+            return self.conflict(fragment, &found, of);
+        }
+        if let Some(limit) = self.full(&person, Some(&other), &found, &of)? {
+            return self.quarantine(fragment, &found, of, limit);
+        }
+        self.warn_of_size(&of, &found);
+        let no = self.link(fragment, &found, of, true)?;
+        let merge = self.unite(root, owner, JoinCause::Link(LinkKey { fragment, identifier: no }))?;
+        let sides = Some((person.oldest, other.oldest));
+        Ok(Resolved { outcome: LinkOutcome::Merged, code: None, merge: Some(merge), sides, fragment })
+    }
+
+    /// What an earlier decision about this very link says.
+    fn told_before(
+        &self,
+        fragment: FragmentNo,
+        found: &Found,
+        lifted: Lifted,
+    ) -> Result<Option<(LinkOutcome, LinkCode)>, Error> {
+        let Some(identifier) = found.no else { return Ok(None) };
+        let Some(row) = self.state.links(&LinkKey { fragment, identifier })? else { return Ok(None) };
+        Ok(match row.standing {
+            Standing::Cut if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Cut)),
+            Standing::Rejected if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Rejected)),
+            Standing::Suspended(_) => Some((LinkOutcome::Refused, LinkCode::Blocked)),
+            Standing::Quarantined(limit) if lifted.limit != Some(limit) => {
+                Some((LinkOutcome::Quarantined, limit.into()))
+            }
+            _ => None,
+        })
+    }
+
+    /// Two values of a unique namespace cannot be one person.
+    fn conflict(&mut self, fragment: FragmentNo, found: &Found, of: Evidence<'_>) -> Result<Resolved, Error> {
+        if of.settings.unique && of.may_switch {
+            return self.switch(fragment, found, of);
+        }
+        let code = Some(LinkCode::UniqueConflict);
+        Ok(Resolved { outcome: LinkOutcome::Refused, code, merge: None, sides: None, fragment })
+    }
+
+    /// Somebody else sits at the device: its fragment for that person, or a new one, holds it from here on.
+    fn switch(&mut self, from: FragmentNo, found: &Found, of: Evidence<'_>) -> Result<Resolved, Error> {
+        let device = fragment_row(self.state, from)?.device;
+        let before = person_of(self.state, root_of(self.state, from)?)?.oldest;
+        let (joins, why_not) = may_join(&of);
+        let mut merge = None;
+        let fragment = match self.seat(from, found)? {
+            Some(fragment) => {
+                self.emit(Effect::Holder { device, fragment })?;
+                self.link(fragment, found, of, joins)?;
+                fragment
+            }
+            None => {
+                let key = ProfileKey::Server(self.draw_id());
+                let fragment = self.state.counters().fragment.next();
+                self.emit(Effect::Fragment { fragment, device, key })?;
+                self.emit(Effect::Holder { device, fragment })?;
+                let identifier = self.link(fragment, found, of, joins)?;
+                if let Some(owner) = found.owner.filter(|_| joins) {
+                    let cause = JoinCause::Link(LinkKey { fragment, identifier });
+                    merge = Some(self.unite(fragment, owner, cause)?);
+                }
+                fragment
+            }
+        };
+        self.warn_of_size(&of, found);
+        let now = person_of(self.state, root_of(self.state, fragment)?)?.oldest;
+        let sides = Some((before, now));
+        Ok(Resolved { outcome: LinkOutcome::Switched, code: why_not, merge, sides, fragment })
+    }
+
+    /// The device's fragment of the person who has a value, if there is one.
+    fn seat(&self, from: FragmentNo, found: &Found) -> Result<Option<FragmentNo>, Error> {
+        let Some(no) = found.no else { return Ok(None) };
+        let device = fragment_row(self.state, from)?.device;
+        let first = self.state.devices(&device)?.ok_or_else(|| missing("device"))?.first;
+        let seats = self.state.list(ListKey { kind: ListKind::Seats, of: device.0 }, DEVICE_MAX_SEATS)?;
+        for seat in std::iter::once(first).chain(seats.into_iter().map(FragmentNo)) {
+            if seat == from {
+                continue;
+            }
+            let root = root_of(self.state, seat)?;
+            let theirs = match found.owner {
+                Some(owner) => owner == root,
+                None => person_of(self.state, root)?.identifiers.binary_search(&no).is_ok(),
+            };
+            let link = self.state.links(&LinkKey { fragment: seat, identifier: no })?;
+            if theirs && link.is_none_or(|link| link.standing.holds()) {
+                return Ok(Some(seat));
+            }
+        }
+        Ok(None)
+    }
+
+    fn quarantine(
+        &mut self,
+        fragment: FragmentNo,
+        found: &Found,
+        of: Evidence<'_>,
+        limit: Limit,
+    ) -> Result<Resolved, Error> {
+        let identifier = self.identifier_no(found, of.identifier)?;
+        let (verified, time) = (of.identifier.verified, of.time);
+        self.emit(Effect::Quarantine { fragment, identifier, limit, verified, time })?;
+        let code = Some(limit.into());
+        Ok(Resolved { outcome: LinkOutcome::Quarantined, code, merge: None, sides: None, fragment })
+    }
+
+    fn find(&self, identifier: &CommandIdentifier) -> Result<Found, Error> {
+        let nothing = Found { no: None, row: None, owner: None };
+        let Some((namespace, _)) = self.known_name(NameKind::Namespace, &identifier.namespace)? else {
+            return Ok(nothing);
+        };
+        let key = IdentifierKey { namespace: NamespaceNo(namespace), value: identifier.value.clone() };
+        let Some(no) = self.state.identifier_nos(&key)? else { return Ok(nothing) };
+        let row = self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?;
+        let owner = row.owner.map(|owner| root_of(self.state, owner)).transpose()?;
+        Ok(Found { no: Some(*no), row: Some(row), owner })
+    }
+
+    /// The number of an identifier, given now if it has none.
+    fn identifier_no(
+        &mut self,
+        found: &Found,
+        identifier: &CommandIdentifier,
+    ) -> Result<IdentifierNo, Error> {
+        if let Some(no) = found.no {
+            return Ok(no);
+        }
+        let namespace = NamespaceNo(self.name(NameKind::Namespace, &identifier.namespace)?);
+        let no = self.state.counters().identifier.next();
+        self.emit(Effect::Identifier { no, namespace, value: identifier.value.clone() })?;
+        Ok(no)
+    }
+
+    fn link(
+        &mut self,
+        fragment: FragmentNo,
+        found: &Found,
+        of: Evidence<'_>,
+        joins: bool,
+    ) -> Result<IdentifierNo, Error> {
+        let identifier = self.identifier_no(found, of.identifier)?;
+        let (verified, time) = (of.identifier.verified, of.time);
+        self.emit(Effect::Link { fragment, identifier, joins, verified, time })?;
+        if !self.command.source.trusted {
+            let device = fragment_row(self.state, fragment)?.device;
+            self.settle(device)?;
+        }
+        Ok(identifier)
+    }
+
+    /// Whether a person has a value of the namespace.
+    fn has_value_of(&self, person: &PersonRow, of: &Evidence<'_>) -> Result<bool, Error> {
+        let Some((namespace, _)) = self.known_name(NameKind::Namespace, &of.identifier.namespace)? else {
+            return Ok(false);
+        };
+        for no in &person.identifiers {
+            if self.key_of(*no)?.namespace.0 == namespace {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn key_of(&self, no: IdentifierNo) -> Result<IdentifierKey, Error> {
+        Ok(self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?.key.clone())
+    }
+
+    fn settings_of(&self, namespace: NamespaceNo) -> Result<Option<&Namespace>, Error> {
+        let row = self.state.texts(&(NameKind::Namespace, namespace.0))?;
+        Ok(row.and_then(|row| self.registry.namespaces.get(&*row.text)))
+    }
+
+    /// The limit that a union, or one value more, would go beyond.
+    fn full(
+        &self,
+        person: &PersonRow,
+        other: Option<&PersonRow>,
+        found: &Found,
+        of: &Evidence<'_>,
+    ) -> Result<Option<Limit>, Error> {
+        if of.settings.unique {
+            return Ok(None);
+        }
+        let carried = found.row.as_ref().map_or(0, |row| row.links);
+        if carried >= of.settings.fragments_max && of.lifted.limit != Some(Limit::FragmentsMax) {
+            return Ok(Some(Limit::FragmentsMax));
+        }
+        if of.lifted.limit == Some(Limit::ValuesPerProfile) {
+            return Ok(None);
+        }
+        let mut values: Vec<IdentifierNo> = person.identifiers.clone();
+        values.extend(other.iter().flat_map(|other| &other.identifiers));
+        values.sort_unstable();
+        values.dedup();
+        let own = found.no.is_none_or(|no| values.binary_search(&no).is_err());
+        let mut counts: Vec<(NamespaceNo, usize)> = Vec::new();
+        for no in values {
+            let namespace = self.key_of(no)?.namespace;
+            match counts.iter_mut().find(|(of, _)| *of == namespace) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((namespace, 1)),
+            }
+        }
+        let mut own = usize::from(own);
+        let known = self.known_name(NameKind::Namespace, &of.identifier.namespace)?;
+        for (namespace, count) in counts {
+            let more =
+                if known.is_some_and(|(no, _)| no == namespace.0) { std::mem::take(&mut own) } else { 0 };
+            let max = match self.settings_of(namespace)? {
+                Some(settings) if !settings.unique => settings.values_per_profile,
+                _ => continue,
+            };
+            // Without a union, only the namespace that grows is looked at.
+            if count + more > max && (other.is_some() || more > 0) {
+                return Ok(Some(Limit::ValuesPerProfile));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the union of two persons would hold two values of a unique namespace.
+    pub(super) fn share_no_unique(&self, one: &PersonRow, other: &PersonRow) -> Result<bool, Error> {
+        let mut unique: Vec<(NamespaceNo, IdentifierNo)> = Vec::new();
+        for (person, is_second) in [(one, false), (other, true)] {
+            for no in &person.identifiers {
+                let namespace = self.key_of(*no)?.namespace;
+                if !self.settings_of(namespace)?.is_some_and(|settings| settings.unique) {
+                    continue;
+                }
+                if !is_second {
+                    unique.push((namespace, *no));
+                } else if unique.iter().any(|(of, held)| *of == namespace && held != no) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a guard stands between a person and another root's.
+    pub(super) fn guarded(&self, person: &PersonRow, other: FragmentNo) -> Result<bool, Error> {
+        for (_, apart) in &person.guards {
+            if root_of(self.state, *apart)? == other {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn warn_of_size(&mut self, of: &Evidence<'_>, found: &Found) {
+        let carried = found.row.as_ref().map_or(0, |row| row.links);
+        if of.settings.unique && carried >= of.settings.fragments_max {
+            self.warn("fragments_max");
+        }
+    }
+
+    /// Makes one person of two roots; returns the number of the merge within its position.
+    pub(super) fn unite(
+        &mut self,
+        one: FragmentNo,
+        other: FragmentNo,
+        cause: JoinCause,
+    ) -> Result<u16, Error> {
+        let size = |state: &S, root| -> Result<usize, Error> {
+            Ok(usize::try_from(person_of(state, root)?.fragments).unwrap_or(usize::MAX))
+        };
+        let sizes = (size(self.state, one)?, size(self.state, other)?);
+        let (parent, child) = larger((one, sizes.0), (other, sizes.1));
+        self.emit(Effect::Join { child, parent, cause })?;
+        let merge = self.merges;
+        self.merges += 1;
+        Ok(merge)
+    }
+
+    /// Joins two fragments by a direct link, if nothing stands between them; returns whether they are one now.
+    pub(super) fn join_directly(
+        &mut self,
+        one: FragmentNo,
+        other: FragmentNo,
+        kind: DirectKind,
+    ) -> Result<bool, Error> {
+        let pair = PairKey::of(one, other);
+        if self.state.directs(&pair)?.is_some_and(|row| !row.standing.holds()) {
+            return Ok(false);
+        }
+        let roots = (root_of(self.state, one)?, root_of(self.state, other)?);
+        if roots.0 != roots.1 {
+            let (left, right) = (person_of(self.state, roots.0)?, person_of(self.state, roots.1)?);
+            if self.guarded(&left, roots.1)? || self.share_no_unique(&left, &right)? {
+                return Ok(false);
+            }
+        }
+        self.emit(Effect::Direct { one, other, kind })?;
+        if roots.0 != roots.1 {
+            self.unite(roots.0, roots.1, JoinCause::Direct(pair))?;
+        }
+        Ok(true)
+    }
+}
+
+/// Whether a link may join, and the code if not.
+fn may_join(of: &Evidence<'_>) -> (bool, Option<LinkCode>) {
+    let mut code = None;
+    for merges in [of.settings.merges, of.source_merges] {
+        match merges {
+            Merges::Never => return (false, Some(LinkCode::AttachOnly)),
+            Merges::Verified if !of.identifier.verified => code = Some(LinkCode::Unverified),
+            Merges::Verified | Merges::Always => {}
+        }
+    }
+    (code.is_none(), code)
+}
+
+fn refused(identifier: &CommandIdentifier, code: LinkCode) -> LinkResult {
+    LinkResult {
+        namespace: identifier.namespace.clone(),
+        value: identifier.value.clone(),
+        outcome: LinkOutcome::Refused,
+        code: Some(code),
+        merge: None,
+        sides: None,
+    }
+}
