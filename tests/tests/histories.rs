@@ -4,8 +4,11 @@
 //! to begin (1).
 #![expect(clippy::panic, clippy::expect_used, reason = "a test: a panic is its report")]
 
-use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, StoredEvent};
-use spoor::{Rejection, Reply, Settings, Timestamp, TrackRequest};
+use spoor::model::{
+    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
+    ReadError, Session, StoredEvent,
+};
+use spoor::{Act, ActError, ActReply, Rejection, Reply, Settings, Timestamp, TrackRequest};
 use spoor_tests::history::{difference, history, settings, shortened};
 use spoor_tests::scenario::Player;
 use spoor_tests::target::{Embedded, Maker, Naive, Need, Target};
@@ -127,6 +130,27 @@ impl Target for Forgetful {
     }
     fn session_events(&mut self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
         self.0.session_events(id, page)
+    }
+    fn act(&mut self, act: &Act, dry_run: bool) -> Result<ActReply, ActError> {
+        self.0.act(act, dry_run)
+    }
+    fn profile_as_of(&mut self, id: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.0.profile_as_of(id, as_of)
+    }
+    fn profile_of_identifier(&mut self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.0.profile_of_identifier(identifier, as_of)
+    }
+    fn profile_links(&mut self, id: &str, page: &PageRequest) -> Result<Page<Link>, ReadError> {
+        self.0.profile_links(id, page)
+    }
+    fn profile_history(&mut self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
+        self.0.profile_history(id, page)
+    }
+    fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
+        self.0.quarantine(page)
+    }
+    fn explain(&mut self, from: &str, to: &str) -> Result<Explanation, ReadError> {
+        self.0.explain(from, to)
     }
 }
 

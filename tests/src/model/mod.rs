@@ -7,8 +7,10 @@
 //! consents, `numbers` works out a session's figures, `reads` answers questions.
 
 mod accept;
+mod acts;
 mod choose;
 mod decimal;
+mod explain;
 mod facts;
 mod numbers;
 mod place;

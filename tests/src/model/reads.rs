@@ -20,7 +20,9 @@ impl Model {
         Ok(Profile {
             id: self.devices[asked].id.clone(),
             primary_id: ids[0].clone(),
+            fragments: ids.len() as u64,
             ids,
+            identifiers: Vec::new(),
             traits: self.traits_of(&person),
             consents: self.consents_of(&person),
             counters: ProfileCounters {

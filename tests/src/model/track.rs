@@ -127,6 +127,7 @@ impl Model {
             status: EventStatus::Stored,
             session: None,
             profile: None,
+            links: Vec::new(),
             refused,
             warnings,
         };
@@ -158,6 +159,7 @@ impl Model {
             status: EventStatus::Duplicate,
             session: None,
             profile: None,
+            links: Vec::new(),
             refused: Vec::new(),
             warnings: Vec::new(),
         }

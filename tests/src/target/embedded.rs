@@ -2,10 +2,13 @@
 
 use super::power::Switched;
 use super::{Need, Target};
-use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, StoredEvent};
+use spoor::model::{
+    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
+    ReadError, Session, StoredEvent,
+};
 use spoor::{
-    Engine, Environment, ManualClock, Rejection, Reply, Settings, Snapshot, Timestamp, TrackError,
-    TrackRequest,
+    Act, ActError, ActReply, Engine, Environment, ManualClock, Rejection, Reply, Settings, Snapshot,
+    Timestamp, TrackError, TrackRequest,
 };
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -167,5 +170,33 @@ impl Target for Embedded {
 
     fn session_events(&mut self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
         self.snapshot().session_events(id, page)
+    }
+
+    fn act(&mut self, act: &Act, dry_run: bool) -> Result<ActReply, ActError> {
+        self.engine().act(act.clone(), dry_run)
+    }
+
+    fn profile_as_of(&mut self, id: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.snapshot().profile_as_of(id, as_of)
+    }
+
+    fn profile_of_identifier(&mut self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.snapshot().profile_of_identifier(identifier, as_of)
+    }
+
+    fn profile_links(&mut self, id: &str, page: &PageRequest) -> Result<Page<Link>, ReadError> {
+        self.snapshot().profile_links(id, page)
+    }
+
+    fn profile_history(&mut self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
+        self.snapshot().profile_history(id, page)
+    }
+
+    fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
+        self.snapshot().quarantine(page)
+    }
+
+    fn explain(&mut self, from: &str, to: &str) -> Result<Explanation, ReadError> {
+        self.snapshot().explain(from, to)
     }
 }

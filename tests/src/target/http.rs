@@ -3,8 +3,11 @@
 use super::wire::{self, code, read_page};
 use super::{Need, Target};
 use serde_json::Value;
-use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, StoredEvent};
-use spoor::{Origin, Rejection, Reply, Timestamp, TrackRequest};
+use spoor::model::{
+    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
+    ReadError, Session, StoredEvent,
+};
+use spoor::{Act, ActError, ActReply, Origin, Rejection, Reply, Timestamp, TrackRequest};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -202,5 +205,33 @@ impl<B: Backing> Target for Http<B> {
     fn session_events(&mut self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
         let path = format!("/api/v1/sessions/{}/events{}", encoded(id), query(page));
         self.read(&path, |body| read_page(body, wire::read_event))
+    }
+
+    fn act(&mut self, _: &Act, _: bool) -> Result<ActReply, ActError> {
+        panic!("acts over HTTP")
+    }
+
+    fn profile_as_of(&mut self, _: &str, _: AsOf) -> Result<Profile, ReadError> {
+        panic!("the past over HTTP")
+    }
+
+    fn profile_of_identifier(&mut self, _: &str, _: AsOf) -> Result<Profile, ReadError> {
+        panic!("identifiers over HTTP")
+    }
+
+    fn profile_links(&mut self, _: &str, _: &PageRequest) -> Result<Page<Link>, ReadError> {
+        panic!("links over HTTP")
+    }
+
+    fn profile_history(&mut self, _: &str, _: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
+        panic!("history over HTTP")
+    }
+
+    fn quarantine(&mut self, _: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
+        panic!("quarantine over HTTP")
+    }
+
+    fn explain(&mut self, _: &str, _: &str) -> Result<Explanation, ReadError> {
+        panic!("explaining over HTTP")
     }
 }

@@ -13,8 +13,11 @@ pub use embedded::Embedded;
 pub use naive::Naive;
 pub use served::Served;
 
-use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, StoredEvent};
-use spoor::{Rejection, Reply, Settings, Timestamp, TrackRequest};
+use spoor::model::{
+    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
+    ReadError, Session, StoredEvent,
+};
+use spoor::{Act, ActError, ActReply, Rejection, Reply, Settings, Timestamp, TrackRequest};
 
 /// A store under test. A method that cannot do its work panics: that is a failed test, not an answer.
 pub trait Target {
@@ -75,6 +78,48 @@ pub trait Target {
     /// # Errors
     /// As [`spoor::Snapshot::session_events`].
     fn session_events(&mut self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError>;
+
+    /// Does something to who is who, or with `dry_run` says what it would do.
+    ///
+    /// # Errors
+    /// As [`spoor::Engine::act`].
+    fn act(&mut self, act: &Act, dry_run: bool) -> Result<ActReply, ActError>;
+
+    /// The profile that an id finds, as of a past.
+    ///
+    /// # Errors
+    /// As [`spoor::Snapshot::profile_as_of`].
+    fn profile_as_of(&mut self, id: &str, as_of: AsOf) -> Result<Profile, ReadError>;
+
+    /// The profile that has an identifier, `namespace:value`, as of a past.
+    ///
+    /// # Errors
+    /// As [`spoor::Snapshot::profile_of_identifier`].
+    fn profile_of_identifier(&mut self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError>;
+
+    /// A page of the profile's links.
+    ///
+    /// # Errors
+    /// As [`spoor::Snapshot::profile_links`].
+    fn profile_links(&mut self, id: &str, page: &PageRequest) -> Result<Page<Link>, ReadError>;
+
+    /// A page of what happened to who the profile is.
+    ///
+    /// # Errors
+    /// As [`spoor::Snapshot::profile_history`].
+    fn profile_history(&mut self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError>;
+
+    /// A page of the links that wait for a decision.
+    ///
+    /// # Errors
+    /// As [`spoor::Snapshot::quarantine`].
+    fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError>;
+
+    /// How two ids are joined, and what would part them.
+    ///
+    /// # Errors
+    /// As [`spoor::Snapshot::explain`].
+    fn explain(&mut self, from: &str, to: &str) -> Result<Explanation, ReadError>;
 }
 
 /// Something that not every target can do.

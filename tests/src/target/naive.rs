@@ -2,8 +2,11 @@
 
 use super::{Need, Target};
 use crate::model::Model;
-use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, StoredEvent};
-use spoor::{Rejection, Reply, Settings, Timestamp, TrackRequest};
+use spoor::model::{
+    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
+    ReadError, Session, StoredEvent,
+};
+use spoor::{Act, ActError, ActReply, Rejection, Reply, Settings, Timestamp, TrackRequest};
 
 /// The naive model and the time.
 #[derive(Debug)]
@@ -68,5 +71,33 @@ impl Target for Naive {
 
     fn session_events(&mut self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
         self.model.session_events(id, page)
+    }
+
+    fn act(&mut self, act: &Act, dry_run: bool) -> Result<ActReply, ActError> {
+        self.model.act(act, dry_run, self.now)
+    }
+
+    fn profile_as_of(&mut self, id: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.model.profile_as_of(id, as_of)
+    }
+
+    fn profile_of_identifier(&mut self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.model.profile_of_identifier(identifier, as_of)
+    }
+
+    fn profile_links(&mut self, id: &str, page: &PageRequest) -> Result<Page<Link>, ReadError> {
+        self.model.profile_links(id, page)
+    }
+
+    fn profile_history(&mut self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
+        self.model.profile_history(id, page)
+    }
+
+    fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
+        self.model.quarantine(page)
+    }
+
+    fn explain(&mut self, from: &str, to: &str) -> Result<Explanation, ReadError> {
+        self.model.explain(from, to)
     }
 }

@@ -300,6 +300,7 @@ fn event_reply(value: &Value) -> EventReply {
         status,
         session: session_reply(&value["session"]),
         profile: maybe(&value["profile"]).or_else(|| maybe(&value["profile"]["id"])),
+        links: Vec::new(),
         refused: refused.map(path_and_code).collect(),
         warnings: codes(&value["warnings"]),
     }
@@ -316,6 +317,8 @@ pub fn read_profile(value: &Value) -> Profile {
         id: text(&value["id"]),
         primary_id: text(&value["primary_id"]),
         ids: value["ids"].as_array().into_iter().flatten().map(text).collect(),
+        fragments: value["ids"].as_array().map_or(0, |ids| ids.len() as u64),
+        identifiers: Vec::new(),
         traits: value["traits"]
             .as_object()
             .into_iter()
