@@ -1,7 +1,34 @@
 //! What a person does to who is who.
 
-use super::Model;
-use spoor::{Act, ActError, ActReply, Rejection, Timestamp};
+use super::resolve::Verdict;
+use super::{Identifier, Input, LinkTo, Model, State};
+use spoor::ids::EventSeq;
+use spoor::model::Link;
+use spoor::settings::Merges;
+use spoor::{Act, ActError, ActReply, ProfileSize, Rejection, Timestamp};
+
+/// What an act does while it is done: the links, and the fragments whose profiles it is about.
+#[derive(Debug, Default)]
+struct Doing {
+    fragments: Vec<usize>,
+    removed: Vec<usize>,
+    added: Vec<usize>,
+    merge: Option<String>,
+    /// The place in the log since which the profiles were one, where they are parted.
+    one_since: Option<u64>,
+}
+
+fn no(code: &'static str, field: &str) -> Rejection {
+    Rejection::new(code, field, "the model says no")
+}
+
+fn conflict(code: &'static str, field: &str) -> ActError {
+    ActError::Conflict(no(code, field))
+}
+
+fn missing(code: &'static str, field: &str) -> ActError {
+    ActError::NotFound(no(code, field))
+}
 
 impl Model {
     /// Does an act that was received at `received`, or with `dry_run` says what it would do.
@@ -9,7 +36,378 @@ impl Model {
     /// # Errors
     /// Why not; nothing was changed then.
     pub fn act(&mut self, act: &Act, dry_run: bool, received: Timestamp) -> Result<ActReply, ActError> {
-        let _ = (act, dry_run, received);
-        Err(ActError::NotFound(Rejection::new("merge_unknown", "merge", "the model says no")))
+        let mut after = self.clone();
+        after.sequence += 1;
+        let stamp = after.stamp(received);
+        let mut doing = after.perform(act, stamp)?;
+        doing.fragments.sort_unstable();
+        doing.fragments.dedup();
+        // All fragments of the profiles that it is about, as these were before.
+        let members: Vec<usize> = doing
+            .fragments
+            .iter()
+            .filter(|&&own| own < self.fragments.len())
+            .flat_map(|&own| self.person(own))
+            .collect();
+        let not_retaken = match doing.one_since {
+            Some(since) => self.not_retaken(&members, since),
+            None => Vec::new(),
+        };
+        let reply = ActReply {
+            seq: (!dry_run).then_some(EventSeq(after.sequence)),
+            merge: doing.merge.clone(),
+            removed: after.shown_links(&doing.removed),
+            added: after.shown_links(&doing.added),
+            before: self.sizes(&members),
+            after: after.sizes(&members),
+            not_retaken,
+        };
+        if !dry_run {
+            after.inputs.push(Input::Act { stamp, received, act: act.clone() });
+            *self = after;
+        }
+        Ok(reply)
+    }
+
+    fn perform(&mut self, act: &Act, stamp: Timestamp) -> Result<Doing, ActError> {
+        match act {
+            Act::Undo { merge, keep_apart } => self.undo(merge, *keep_apart, stamp),
+            Act::Merge { profile, other, force } => self.merge_by_hand(profile, other, *force, stamp),
+            Act::Detach { profile, identifier } => self.detach(profile, identifier, stamp),
+            Act::Attach { profile, identifier } => self.attach(profile, identifier, stamp),
+            Act::Decide { quarantine, approve } => self.decide(quarantine, *approve, stamp),
+            Act::Block { identifier } => self.block(identifier, stamp),
+            Act::Unblock { identifier } => self.unblock(identifier, stamp),
+        }
+    }
+
+    fn undo(&mut self, merge: &str, keep_apart: bool, stamp: Timestamp) -> Result<Doing, ActError> {
+        let found = self.merges.iter().position(|row| row.id == merge);
+        let at = found.ok_or_else(|| missing("merge_unknown", "merge"))?;
+        let [one, other] = self.merges[at].ends;
+        let link = self.merges[at].link;
+        let holds =
+            self.links[link].state == State::Holds && self.links[link].came <= self.merges[at].sequence;
+        if self.merges[at].undone || !holds && !self.same_person(one, other) {
+            return Err(conflict("merge_undone", "merge"));
+        }
+        let mut doing = Doing {
+            fragments: vec![one, other],
+            one_since: Some(self.merges[at].sequence),
+            ..Doing::default()
+        };
+        let profiles = vec![self.primary_id(one)];
+        if holds {
+            doing.removed.push(link);
+            self.links[link].state = State::Cut;
+        }
+        if self.same_person(one, other) {
+            for link in self.fewest_links(one, other) {
+                doing.removed.push(link);
+                self.links[link].state = State::Cut;
+            }
+        }
+        self.merges[at].undone = true;
+        if keep_apart {
+            self.guards.push([one, other]);
+        }
+        self.note(stamp, "undo", one, |row| {
+            row.merge = Some(merge.to_owned());
+            row.profiles = profiles;
+        });
+        Ok(doing)
+    }
+
+    fn merge_by_hand(
+        &mut self,
+        profile: &str,
+        other: &str,
+        force: bool,
+        stamp: Timestamp,
+    ) -> Result<Doing, ActError> {
+        let (one, two) = (self.fragment_named(profile, "profile")?, self.fragment_named(other, "other")?);
+        if self.same_person(one, two) {
+            return Err(conflict("same_profile", "other"));
+        }
+        self.guards.retain(|guard| *guard != [one, two] && *guard != [two, one]);
+        let (a, b) = (self.person(one), self.person(two));
+        if self.kept_apart(&a, &b) {
+            return Err(conflict("kept_apart", "other"));
+        }
+        if !force && self.two_unique_values(&a, &b) {
+            return Err(conflict("unique_conflict", "other"));
+        }
+        let profiles = vec![self.primary_id(one), self.primary_id(two)];
+        for link in &mut self.links {
+            let lifted = matches!(link.to, LinkTo::Fragment { other, kind: "hand" }
+                if [[one, two], [two, one]].contains(&[link.fragment, other]));
+            if lifted && link.state == State::Cut {
+                link.state = State::Suspended;
+            }
+        }
+        let link = self.direct_link(one, two, "hand", stamp).expect("its cut was lifted");
+        self.links[link].verified = true;
+        self.links[link].last = self.sequence;
+        self.links[link].last_seen = stamp;
+        self.hold(link);
+        let merge = self.merged(link, [one, two]);
+        self.note(stamp, "merge", one, |row| {
+            row.merge = Some(merge.clone());
+            row.profiles = profiles;
+        });
+        Ok(Doing { fragments: vec![one, two], added: vec![link], merge: Some(merge), ..Doing::default() })
+    }
+
+    fn detach(&mut self, profile: &str, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
+        let fragment = self.fragment_named(profile, "profile")?;
+        let identifier = self.identifier_named(identifier)?;
+        let person = self.person(fragment);
+        let own = |row: &usize| {
+            let link = &self.links[*row];
+            link.state == State::Holds && link.is_of(&identifier) && person.contains(&link.fragment)
+        };
+        let removed: Vec<usize> = (0..self.links.len()).filter(own).collect();
+        let since = removed.iter().map(|&row| self.links[row].came).min();
+        if removed.is_empty() {
+            return Err(missing("identifier_unknown", "identifier"));
+        }
+        let profiles = vec![self.primary_id(fragment)];
+        for &row in &removed {
+            self.links[row].state = State::Cut;
+        }
+        self.note(stamp, "detach", fragment, |row| {
+            row.identifier = Some(identifier.to_string());
+            row.profiles = profiles;
+        });
+        Ok(Doing { fragments: vec![fragment], removed, one_since: since, ..Doing::default() })
+    }
+
+    fn attach(&mut self, profile: &str, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
+        let fragment = self.fragment_named(profile, "profile")?;
+        let identifier = self.identifier_named(identifier)?;
+        if self.is_blocked(&identifier) {
+            return Err(conflict("blocked", "identifier"));
+        }
+        if let Some(row) = self.link_row(fragment, &identifier)
+            && self.links[row].state != State::Holds
+        {
+            self.links[row].state = State::Suspended;
+            self.quarantined
+                .iter_mut()
+                .filter(|entry| entry.link == row)
+                .for_each(|entry| entry.decided = true);
+        }
+        let attach_only = self.attach_only(&identifier.namespace, Merges::Always, true);
+        let held =
+            self.link_row(fragment, &identifier).is_some_and(|row| self.links[row].state == State::Holds);
+        let verdict = self.verdict(fragment, &identifier, attach_only, None);
+        let joining = attach_only.is_none();
+        let mut doing = self.carry_out_by_hand(fragment, &identifier, verdict, (true, joining), stamp)?;
+        if held && doing.merge.is_none() {
+            doing.added.clear();
+        }
+        let merge = doing.merge.clone();
+        self.note(stamp, "attach", fragment, |row| {
+            row.identifier = Some(identifier.to_string());
+            row.merge = merge;
+        });
+        Ok(doing)
+    }
+
+    /// Does what the rules say of a link that a person made or approved, or says why not.
+    fn carry_out_by_hand(
+        &mut self,
+        fragment: usize,
+        identifier: &Identifier,
+        verdict: Verdict,
+        (verified, joining): (bool, bool),
+        time: Timestamp,
+    ) -> Result<Doing, ActError> {
+        let mut doing = Doing { fragments: vec![fragment], ..Doing::default() };
+        match verdict {
+            Verdict::Known | Verdict::Attach(_) => {
+                doing.added.push(self.write_link(fragment, identifier, verified, joining, time));
+            }
+            Verdict::Merge(other) => {
+                doing.fragments.push(other[0]);
+                doing.merge = Some(self.merge_by(fragment, identifier, verified, time));
+                doing.added.extend(self.link_row(fragment, identifier));
+            }
+            Verdict::Switch => return Err(conflict("unique_conflict", "identifier")),
+            Verdict::Refuse(code) | Verdict::Quarantine(code) => return Err(conflict(code, "identifier")),
+        }
+        Ok(doing)
+    }
+
+    fn decide(&mut self, quarantine: &str, approve: bool, stamp: Timestamp) -> Result<Doing, ActError> {
+        let found = self.quarantined.iter().position(|entry| entry.id == quarantine);
+        let at = found.ok_or_else(|| missing("quarantine_unknown", "quarantine"))?;
+        let entry = self.quarantined[at].clone();
+        if entry.decided {
+            return Err(conflict("quarantine_decided", "quarantine"));
+        }
+        let link = self.links[entry.link].clone();
+        let LinkTo::Identifier(identifier) = link.to else { panic!("no direct link waits") };
+        self.quarantined[at].decided = true;
+        let doing = if approve {
+            if self.is_blocked(&identifier) {
+                return Err(conflict("blocked", "quarantine"));
+            }
+            let attach_only = if link.joining { None } else { Some("attach_only") };
+            let verdict = self.verdict(link.fragment, &identifier, attach_only, Some(entry.code));
+            let how = (link.verified, link.joining);
+            let doing = self.carry_out_by_hand(link.fragment, &identifier, verdict, how, link.last_seen)?;
+            self.links[entry.link].last = link.last;
+            doing
+        } else {
+            self.links[entry.link].state = State::Rejected;
+            Doing { fragments: vec![link.fragment], ..Doing::default() }
+        };
+        let (merge, kind) = (doing.merge.clone(), if approve { "approve" } else { "reject" });
+        self.note(stamp, kind, link.fragment, |row| {
+            row.identifier = Some(identifier.to_string());
+            row.merge = merge;
+        });
+        Ok(doing)
+    }
+
+    fn block(&mut self, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
+        let identifier = self.identifier_named(identifier)?;
+        if self.is_blocked(&identifier) {
+            return Err(conflict("blocked_already", "identifier"));
+        }
+        let mut doing = Doing::default();
+        for row in 0..self.links.len() {
+            let link = &mut self.links[row];
+            if link.state == State::Holds && link.is_of(&identifier) {
+                link.state = State::Suspended;
+                doing.fragments.push(link.fragment);
+                doing.removed.push(row);
+            }
+        }
+        doing.one_since = doing.removed.iter().map(|&row| self.links[row].came).min();
+        self.blocked.push(identifier.clone());
+        for fragment in 0..self.fragments.len() {
+            let Some((by, before)) = self.fragments[fragment].switched.clone() else { continue };
+            if by == identifier && !self.same_person(fragment, before) {
+                let (a, b) = (self.person(fragment), self.person(before));
+                if self.kept_apart(&a, &b) || self.two_unique_values(&a, &b) {
+                    continue;
+                }
+                if let Some(link) = self.direct_link(fragment, before, "device", stamp) {
+                    self.hold(link);
+                    doing.fragments.extend([fragment, before]);
+                    doing.added.push(link);
+                }
+            }
+        }
+        for &fragment in &doing.fragments {
+            self.note(stamp, "block", fragment, |row| row.identifier = Some(identifier.to_string()));
+        }
+        Ok(doing)
+    }
+
+    fn unblock(&mut self, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
+        let identifier = self.identifier_named(identifier)?;
+        if !self.blocked.contains(&identifier) {
+            return Err(conflict("not_blocked", "identifier"));
+        }
+        self.blocked.retain(|known| *known != identifier);
+        let mut doing = Doing::default();
+        for row in 0..self.links.len() {
+            let link = self.links[row].clone();
+            let LinkTo::Fragment { other, kind: "device" } = link.to else { continue };
+            let by = self.fragments[link.fragment].switched.as_ref().map(|(by, _)| by);
+            if by == Some(&identifier) && link.state == State::Holds {
+                self.links[row].state = State::Suspended;
+                doing.fragments.extend([link.fragment, other]);
+                doing.removed.push(row);
+            }
+        }
+        let mut suspended: Vec<usize> = (0..self.links.len())
+            .filter(|&row| self.links[row].state == State::Suspended && self.links[row].is_of(&identifier))
+            .collect();
+        suspended.sort_by_key(|&row| self.links[row].came);
+        for row in suspended {
+            let fragment = self.links[row].fragment;
+            let (own, owner) = (self.person(fragment), self.owner(&identifier));
+            let other = owner.filter(|_| self.links[row].joining).unwrap_or_default();
+            let mut values = self.values(&[&own, &other]);
+            values.entry(identifier.namespace.clone()).or_default().insert(identifier.value.clone());
+            let two = values.iter().any(|(namespace, values)| self.is_unique(namespace) && values.len() > 1);
+            if !two && (other == own || !self.kept_apart(&own, &other)) {
+                self.links[row].state = State::Holds;
+                doing.added.push(row);
+            }
+            doing.fragments.push(fragment);
+        }
+        for &fragment in &doing.fragments {
+            self.note(stamp, "unblock", fragment, |row| row.identifier = Some(identifier.to_string()));
+        }
+        Ok(doing)
+    }
+
+    fn fragment_named(&self, id: &str, field: &str) -> Result<usize, ActError> {
+        use spoor::model::ReadError;
+        self.fragment_by_id(id.trim()).map_err(|error| match error {
+            ReadError::AmbiguousId { .. } => conflict("ambiguous_id", field),
+            _ => missing("not_found", field),
+        })
+    }
+
+    fn identifier_named(&self, text: &str) -> Result<Identifier, ActError> {
+        self.parsed(text).map_err(|code| ActError::Rejected(no(code, "identifier")))
+    }
+
+    /// An identifier from `namespace:value`, of no source.
+    pub(super) fn parsed(&self, text: &str) -> Result<Identifier, &'static str> {
+        let (namespace, value) = text.split_once(':').ok_or("identifier_invalid")?;
+        self.read(namespace, value, None)
+    }
+
+    fn shown_links(&self, rows: &[usize]) -> Vec<Link> {
+        rows.iter().map(|&row| self.shown_link(row)).collect()
+    }
+
+    /// The profiles of some fragments, oldest first.
+    fn sizes(&self, fragments: &[usize]) -> Vec<ProfileSize> {
+        let mut people: Vec<Vec<usize>> = Vec::new();
+        for &fragment in fragments {
+            let person = self.person(fragment);
+            if !people.contains(&person) {
+                people.push(person);
+            }
+        }
+        people.sort();
+        people
+            .iter()
+            .map(|person| {
+                let counters = self.counters(&self.events_of(person));
+                ProfileSize {
+                    primary_id: self.fragments[person[0]].id.clone(),
+                    ids: person.len() as u64,
+                    sessions: counters.sessions,
+                    events: counters.events,
+                }
+            })
+            .collect()
+    }
+
+    /// What was decided of these fragments since, and would come out otherwise without what is taken away.
+    fn not_retaken(&self, fragments: &[usize], since: u64) -> Vec<EventSeq> {
+        let stands = |kind: &str, code: Option<&str>| {
+            matches!(kind, "switched" | "quarantined")
+                || kind == "refused" && matches!(code, Some("unique_conflict" | "kept_apart"))
+        };
+        let mut places: Vec<u64> = self
+            .happened
+            .iter()
+            .filter(|row| {
+                row.sequence > since && fragments.contains(&row.fragment) && stands(row.kind, row.code)
+            })
+            .map(|row| row.sequence)
+            .collect();
+        places.dedup();
+        places.into_iter().map(EventSeq).collect()
     }
 }

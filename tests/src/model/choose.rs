@@ -1,8 +1,8 @@
 //! Which session and which profile: the table of the rules, row by row.
 
-use super::{Device, DeviceKey, Join, Model, SessionRow};
+use super::{Device, DeviceKey, Fragment, Identifier, Model, SessionRow};
 use spoor::limits::SESSION_MAX_OTHER_PROFILES;
-use spoor::settings::{NamespaceSettings, Normalizer, ProfileIds, Sessions};
+use spoor::settings::{ProfileIds, Sessions};
 use spoor::{Event, Reason, Timestamp, TrackRequest};
 
 /// What was sent to name a profile, looked up.
@@ -20,8 +20,15 @@ pub(super) enum Sent {
 #[derive(Debug, Clone)]
 pub(super) struct Chosen {
     pub(super) session: ChosenSession,
-    pub(super) device: Option<usize>,
+    pub(super) fragment: Option<usize>,
     pub(super) reason: Reason,
+}
+
+/// When something is decided, and when it happened.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    stamp: Timestamp,
+    time: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +49,7 @@ pub(super) struct Made {
 }
 
 impl Made {
-    fn warn(&mut self, code: &'static str) {
+    pub(super) fn warn(&mut self, code: &'static str) {
         if !self.warnings.contains(&code) {
             self.warnings.push(code);
         }
@@ -56,18 +63,18 @@ impl Model {
         if !self.source(source).server || request.profile_less {
             return None;
         }
-        let country = self.source(source).default_country.as_deref();
-        let mut named: Vec<(u32, &str, String)> = Vec::new();
-        for (namespace, value) in &event.identifiers {
-            let Some(settings) = self.settings.identifiers.get(namespace) else { continue };
-            let value = comparable(settings, value, country);
-            if !value.is_empty() {
-                named.push((settings.priority, namespace, value));
+        let mut named: Vec<(u32, Identifier)> = Vec::new();
+        for brought in self.brought(request, event) {
+            if let (Ok(identifier), Some(settings)) =
+                (brought.identifier, self.settings.identifiers.get(&brought.namespace))
+                && !self.is_blocked(&identifier)
+            {
+                named.push((settings.priority, identifier));
             }
         }
         named.sort();
-        let (_, namespace, value) = named.into_iter().next()?;
-        Some(DeviceKey::Stands { source: source.to_owned(), namespace: namespace.to_owned(), value })
+        let (_, identifier) = named.into_iter().next()?;
+        Some(DeviceKey::Stands { source: source.to_owned(), identifier })
     }
 
     /// Looks up what names the profile: the id that was sent, else the user of the backend.
@@ -80,8 +87,8 @@ impl Model {
             let trusted = self.source(source).profile_ids == ProfileIds::Client;
             let client = DeviceKey::Client { space: self.space(source), id: id.clone() };
             let by_key = self.devices.iter().position(|device| trusted && device.key == client);
-            let known = by_key.or_else(|| self.devices.iter().position(|device| device.drawn_id(id)));
-            match known {
+            let by_id = || self.by_drawn_id(id).map(|fragment| self.fragments[fragment].device);
+            match by_key.or_else(by_id) {
                 Some(device) => return Sent::Known(device),
                 None if trusted => return Sent::New(client),
                 None => {}
@@ -97,12 +104,13 @@ impl Model {
         }
     }
 
-    /// Finds or makes session and device for an event that is about to be stored.
+    /// Finds or makes session and fragment for an event that is about to be stored.
     pub(super) fn choose(
         &mut self,
         request: &TrackRequest,
         key: Option<&DeviceKey>,
         stamp: Timestamp,
+        time: Timestamp,
         made: &mut Made,
     ) -> Chosen {
         let source = request.source.clone().unwrap_or_default();
@@ -114,21 +122,21 @@ impl Model {
         let row = request.session.as_deref().map(|id| self.session_row(&source, id, stamp, made));
         if request.profile_less {
             let session = row.map_or(ChosenSession::Implicit, |(row, _)| ChosenSession::Row(row));
-            return Chosen { session, device: None, reason: Reason::Created };
+            return Chosen { session, fragment: None, reason: Reason::Created };
         }
         if let Sent::Known(device) = sent {
             // From here on its id has been sent; the session's own device is judged as it was before.
             self.devices[device].provisional = false;
         }
         let Some((row, new)) = row else {
-            let (device, reason) = self.take(&sent, false, stamp, made);
+            let (fragment, reason) = self.take(&sent, false, stamp, made);
             let by_silence = self.source(&source).sessions == Sessions::Inactivity;
             let session = if by_silence { ChosenSession::ByInactivity } else { ChosenSession::Implicit };
-            return Chosen { session, device: Some(device), reason };
+            return Chosen { session, fragment: Some(fragment), reason };
         };
         // A device is provisional if a session came without any profile id.
         let bare = sent == Sent::Nothing;
-        let (device, reason) = match self.sessions[row].current {
+        let (fragment, reason) = match self.sessions[row].current {
             None => self.take(&sent, bare, stamp, made),
             Some(_) if new => self.take(&sent, bare, stamp, made),
             Some(owner) => {
@@ -140,40 +148,54 @@ impl Model {
                     let by_id = self.sent(request, None);
                     let by_key = key.is_some() && matches!(by_id, Sent::Nothing | Sent::Unknown);
                     let trusted = by_key || self.source(&source).profile_ids == ProfileIds::Client;
-                    self.of_session(row, owner, &sent, trusted, stamp, made)
+                    let at = At { stamp, time };
+                    self.of_session(row, owner, &sent, trusted, at, made)
                 }
             }
         };
-        if !self.sessions[row].parts.contains(&device) {
-            self.sessions[row].parts.push(device);
-            self.sessions[row].current = Some(device);
-        }
-        Chosen { session: ChosenSession::Row(row), device: Some(device), reason }
+        self.open_part(row, fragment, false);
+        Chosen { session: ChosenSession::Row(row), fragment: Some(fragment), reason }
     }
 
-    /// The rows of the table in which the session is known and has a device.
+    /// Gives a fragment a part of a session, if it has none; a new part is the current one, another if told so.
+    pub(super) fn open_part(&mut self, row: usize, fragment: usize, make_current: bool) {
+        let session = &mut self.sessions[row];
+        let new = !session.parts.contains(&fragment);
+        if new {
+            session.parts.push(fragment);
+        }
+        if new || make_current {
+            session.current = Some(fragment);
+        }
+    }
+
+    /// The rows of the table in which the session is known and has a fragment.
     fn of_session(
         &mut self,
         row: usize,
         owner: usize,
         sent: &Sent,
         trusted: bool,
-        stamp: Timestamp,
+        at: At,
         made: &mut Made,
     ) -> (usize, Reason) {
         if matches!(sent, Sent::Nothing | Sent::Unknown) {
             return (owner, Reason::Recovered);
         }
-        let (device, _) = self.take(sent, false, stamp, made);
-        let same = self.same_person(device, owner);
-        if self.devices[owner].provisional && !same {
-            self.joins.push(Join { devices: [owner, device], sequence: self.sequence });
-            self.sessions[row].current = Some(device);
-            return (device, Reason::Sent);
+        let (fragment, _) = self.take(sent, false, at.stamp, made);
+        let device = self.fragments[owner].device;
+        if self.fragments[fragment].device == device {
+            self.open_part(row, fragment, true);
+            return (fragment, Reason::Sent);
+        }
+        let same = self.same_person(fragment, owner);
+        if self.devices[device].provisional && !same && self.join_by_session(owner, fragment, at) {
+            self.open_part(row, fragment, true);
+            return (fragment, Reason::Sent);
         }
         if trusted {
-            self.sessions[row].current = Some(device);
-            return (device, Reason::Sent);
+            self.open_part(row, fragment, true);
+            return (fragment, Reason::Sent);
         }
         if same {
             return (owner, Reason::Sent);
@@ -182,13 +204,32 @@ impl Model {
         (owner, Reason::SessionOwner)
     }
 
+    /// Joins a provisional device's fragment to the one that was sent, if nothing stands in the way.
+    fn join_by_session(&mut self, provisional: usize, sent: usize, at: At) -> bool {
+        let (a, b) = (self.person(provisional), self.person(sent));
+        if self.kept_apart(&a, &b) || self.two_unique_values(&a, &b) {
+            return false;
+        }
+        let Some(link) = self.direct_link(provisional, sent, "session", at.time) else { return false };
+        let profiles = vec![self.primary_id(provisional), self.primary_id(sent)];
+        self.hold(link);
+        let merge = self.merged(link, [provisional, sent]);
+        self.note(at.stamp, "merged", provisional, |row| {
+            row.merge = Some(merge);
+            row.profiles = profiles;
+        });
+        true
+    }
+
     /// Counts the known people other than its own that a session meets; the fourth shows that it is shared.
     fn meet(&mut self, row: usize, owner: usize, sent: &Sent) {
         let Sent::Known(device) = *sent else { return };
-        if self.same_person(device, owner) || self.devices[owner].provisional {
+        let own = self.fragments[owner].device;
+        let holder = self.devices[device].holder;
+        if own == device || self.same_person(holder, owner) || self.devices[own].provisional {
             return;
         }
-        self.sessions[row].met.push(device);
+        self.sessions[row].met.push(holder);
         let mut people: Vec<usize> = Vec::new();
         for &met in &self.sessions[row].met {
             let oldest = self.person(met)[0];
@@ -201,10 +242,10 @@ impl Model {
         }
     }
 
-    /// The device that was sent, made if its source may name it, or a new one.
+    /// The holder of the device that was sent, made if its source may name it, or of a new one.
     fn take(&mut self, sent: &Sent, provisional: bool, stamp: Timestamp, made: &mut Made) -> (usize, Reason) {
         let (key, reason) = match sent {
-            Sent::Known(device) => return (*device, Reason::Sent),
+            Sent::Known(device) => return (self.devices[*device].holder, Reason::Sent),
             Sent::New(key) => (key.clone(), Reason::Sent),
             Sent::Nothing | Sent::Unknown => (DeviceKey::Drawn, Reason::Created),
         };
@@ -212,10 +253,12 @@ impl Model {
             DeviceKey::Client { id, .. } => id.clone(),
             DeviceKey::Drawn | DeviceKey::Stands { .. } => self.draw("profile"),
         };
-        self.devices.push(Device { key, id, provisional, created_at: stamp });
-        let device = self.devices.len() - 1;
+        let (device, fragment) = (self.devices.len(), self.fragments.len());
+        self.devices.push(Device { key, provisional, holder: fragment, first: fragment });
+        self.fragments.push(Fragment { device, id, created_at: stamp, switched: None });
+        self.note(stamp, "created", fragment, |_| {});
         made.devices.push(device);
-        (device, reason)
+        (fragment, reason)
     }
 
     /// The session with a client's id, made if there is none, and whether it was made now.
@@ -245,29 +288,6 @@ impl SessionRow {
             last_receipt: stamp,
             by_inactivity_of: None,
             alias_of: None,
-        }
-    }
-}
-
-impl Device {
-    /// Whether the server drew this id for the device.
-    pub(super) fn drawn_id(&self, id: &str) -> bool {
-        !matches!(self.key, DeviceKey::Client { .. }) && self.id == id
-    }
-}
-
-/// A value in the form in which two of its namespace are compared: as far as the tests go.
-fn comparable(settings: &NamespaceSettings, value: &str, country: Option<&str>) -> String {
-    let value = value.trim();
-    match settings.normalize {
-        Normalizer::Email => value.to_lowercase(),
-        Normalizer::Text => value.to_owned(),
-        Normalizer::Phone => {
-            let digits: String = value.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
-            match (digits.strip_prefix('0'), country) {
-                (Some(national), Some("AU")) => format!("+61{national}"),
-                _ => digits,
-            }
         }
     }
 }

@@ -1,36 +1,25 @@
 //! Questions about who is who.
 
-use super::Model;
+use super::reads::cut;
+use super::{LinkRow, LinkTo, Model, State};
+use spoor::ids::EventSeq;
 use spoor::model::{
-    AsOf, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink, ReadError,
+    Explanation, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest, QuarantinedLink, ReadError,
 };
+use std::cmp::Reverse;
 
 impl Model {
-    /// The profile that an id finds, as of a past.
-    ///
-    /// # Errors
-    /// As [`Model::profile`].
-    pub fn profile_as_of(&self, id: &str, as_of: AsOf) -> Result<Profile, ReadError> {
-        let _ = as_of;
-        self.profile(id)
-    }
-
-    /// The profile that has an identifier.
-    ///
-    /// # Errors
-    /// As [`Model::profile`].
-    pub fn profile_of_identifier(&self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
-        let _ = (identifier, as_of);
-        Err(ReadError::NotFound)
-    }
-
     /// The links of a profile, newest first.
     ///
     /// # Errors
     /// As [`Model::profile`].
     pub fn profile_links(&self, id: &str, page: &PageRequest) -> Result<Page<Link>, ReadError> {
-        let _ = (id, page);
-        Err(ReadError::NotFound)
+        let person = self.person(self.fragment_by_id(id)?);
+        let mut rows: Vec<usize> = (0..self.links.len())
+            .filter(|&row| person.iter().any(|&fragment| self.links[row].touches(fragment)))
+            .collect();
+        rows.sort_by_key(|&row| Reverse((self.links[row].first, row)));
+        cut(rows.into_iter().map(|row| self.shown_link(row)).collect(), page)
     }
 
     /// What happened to who a profile is, newest first.
@@ -38,8 +27,20 @@ impl Model {
     /// # Errors
     /// As [`Model::profile`].
     pub fn profile_history(&self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
-        let _ = (id, page);
-        Err(ReadError::NotFound)
+        let person = self.person(self.fragment_by_id(id)?);
+        let rows = self.happened.iter().rev().filter(|row| person.contains(&row.fragment));
+        let entries = rows.map(|row| HistoryEntry {
+            seq: EventSeq(row.sequence),
+            at: row.at,
+            kind: row.kind,
+            profile: self.fragments[row.fragment].id.clone(),
+            identifier: row.identifier.clone(),
+            code: row.code,
+            merge: row.merge.clone(),
+            profiles: row.profiles.clone(),
+            event: row.event.clone(),
+        });
+        cut(entries.collect(), page)
     }
 
     /// The links that wait for a decision, newest first.
@@ -47,16 +48,212 @@ impl Model {
     /// # Errors
     /// As [`Model::profile`].
     pub fn quarantine(&self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
-        let _ = page;
-        Err(ReadError::NotFound)
+        let waiting = self.quarantined.iter().rev().filter(|entry| !entry.decided);
+        let shown = waiting.map(|entry| {
+            let link = &self.links[entry.link];
+            let LinkTo::Identifier(identifier) = &link.to else { panic!("no direct link waits") };
+            let own = self.primary_id(link.fragment);
+            let owner = self.owner(identifier).map(|owner| self.fragments[owner[0]].id.clone());
+            QuarantinedLink {
+                id: entry.id.clone(),
+                profile: self.fragments[link.fragment].id.clone(),
+                identifier: identifier.to_string(),
+                code: entry.code,
+                seq: EventSeq(entry.sequence),
+                at: entry.at,
+                other: owner.filter(|other| *other != own),
+                primary_id: own,
+            }
+        });
+        cut(shown.collect(), page)
     }
 
-    /// How two ids are joined.
+    /// How two ids are joined, and what would part them.
     ///
     /// # Errors
     /// As [`Model::profile`].
     pub fn explain(&self, from: &str, to: &str) -> Result<Explanation, ReadError> {
-        let _ = (from, to);
-        Err(ReadError::NotFound)
+        let (from, to) = (self.fragment_by_id(from)?, self.fragment_by_id(to)?);
+        let same = self.same_person(from, to);
+        if !same || from == to {
+            return Ok(Explanation { same, chain: Vec::new(), cut_links: Vec::new(), cut_identifiers: None });
+        }
+        let shown = |rows: Vec<usize>| rows.into_iter().map(|row| self.shown_link(row)).collect();
+        Ok(Explanation {
+            same,
+            chain: shown(self.chain(from, to)),
+            cut_links: shown(self.fewest_links(from, to)),
+            cut_identifiers: self.fewest_identifiers(from, to),
+        })
     }
+
+    /// The fewest links from one fragment to another, in that order.
+    fn chain(&self, from: usize, to: usize) -> Vec<usize> {
+        let mut ways: Vec<(usize, Vec<usize>)> = vec![(from, Vec::new())];
+        let mut seen = vec![from];
+        loop {
+            let mut next: Vec<(usize, Vec<usize>)> = Vec::new();
+            for (at, way) in ways {
+                for step in self.steps_from(at) {
+                    let (reached, links) = step;
+                    let longer = [way.clone(), links].concat();
+                    next.push((reached, longer));
+                }
+            }
+            // A direct link is one step and an identifier two, so that the shortest goes first.
+            next.sort_by_key(|(_, way)| way.len());
+            next.retain(|(reached, _)| {
+                let new = !seen.contains(reached);
+                if new {
+                    seen.push(*reached);
+                }
+                new
+            });
+            if let Some((_, way)) = next.iter().find(|(reached, _)| *reached == to) {
+                return way.clone();
+            }
+            assert!(!next.is_empty(), "the two are one person");
+            ways = next;
+        }
+    }
+
+    /// The fragments that one link, or one identifier, leads to, and by what.
+    fn steps_from(&self, fragment: usize) -> Vec<(usize, Vec<usize>)> {
+        let mut steps = Vec::new();
+        for (row, link) in
+            self.links.iter().enumerate().filter(|(_, link)| link.joins() && link.touches(fragment))
+        {
+            match &link.to {
+                LinkTo::Fragment { other, .. } => {
+                    steps.push((if link.fragment == fragment { *other } else { link.fragment }, vec![row]));
+                }
+                LinkTo::Identifier(identifier) => {
+                    let others = self.links.iter().enumerate();
+                    let others = others.filter(|(_, other)| other.joins() && other.is_of(identifier));
+                    steps.extend(others.map(|(other, end)| (end.fragment, vec![row, other])));
+                }
+            }
+        }
+        steps
+    }
+
+    /// The fewest links without which two fragments are two people, by trying all.
+    ///
+    /// At a tie those not verified, then those whose identifier most fragments carry, then the newest.
+    pub(super) fn fewest_links(&self, from: usize, to: usize) -> Vec<usize> {
+        let person = self.person(from);
+        let rows: Vec<usize> = (0..self.links.len())
+            .filter(|&row| self.links[row].joins() && person.contains(&self.links[row].fragment))
+            .collect();
+        for size in 1..=rows.len() {
+            let best = choices(&rows, size)
+                .into_iter()
+                .filter(|gone| !self.person_by(from, &|row| !gone.contains(&row)).contains(&to))
+                .min_by_key(|gone| self.weight(gone));
+            if let Some(mut best) = best {
+                best.sort_unstable();
+                return best;
+            }
+        }
+        Vec::new()
+    }
+
+    fn weight(&self, gone: &[usize]) -> (usize, Reverse<usize>, Vec<Reverse<(u64, usize)>>) {
+        let verified = gone.iter().filter(|&&row| self.links[row].verified).count();
+        let carried = gone.iter().map(|&row| self.carried(&self.links[row])).sum();
+        let mut newest: Vec<Reverse<(u64, usize)>> =
+            gone.iter().map(|&row| Reverse((self.links[row].came, row))).collect();
+        newest.sort_unstable();
+        (verified, Reverse(carried), newest)
+    }
+
+    fn carried(&self, link: &LinkRow) -> usize {
+        match &link.to {
+            LinkTo::Identifier(identifier) => self.carriers(identifier, None),
+            LinkTo::Fragment { .. } => 0,
+        }
+    }
+
+    /// The fewest identifiers without which two fragments are two people, if identifiers alone can part them.
+    fn fewest_identifiers(&self, from: usize, to: usize) -> Option<Vec<String>> {
+        let person = self.person(from);
+        let mut identifiers: Vec<String> = Vec::new();
+        for link in self.links.iter().filter(|link| link.joins() && person.contains(&link.fragment)) {
+            if let LinkTo::Identifier(identifier) = &link.to
+                && !identifiers.contains(&identifier.to_string())
+            {
+                identifiers.push(identifier.to_string());
+            }
+        }
+        let named = |row: usize| match &self.links[row].to {
+            LinkTo::Identifier(identifier) => Some(identifier.to_string()),
+            LinkTo::Fragment { .. } => None,
+        };
+        let positions: Vec<usize> = (0..identifiers.len()).collect();
+        for size in 1..=identifiers.len() {
+            let parts = |gone: &Vec<usize>| {
+                let gone: Vec<&String> = gone.iter().map(|&at| &identifiers[at]).collect();
+                let stays = |row: usize| named(row).is_none_or(|name| !gone.contains(&&name));
+                !self.person_by(from, &stays).contains(&to)
+            };
+            let weight = |gone: &Vec<usize>| {
+                let rows: Vec<usize> = (0..self.links.len())
+                    .filter(|&row| {
+                        self.links[row].joins()
+                            && named(row).is_some_and(|name| gone.iter().any(|&at| identifiers[at] == name))
+                    })
+                    .collect();
+                self.weight(&rows)
+            };
+            if let Some(best) = choices(&positions, size).into_iter().filter(parts).min_by_key(weight) {
+                let mut names: Vec<String> = best.into_iter().map(|at| identifiers[at].clone()).collect();
+                names.sort();
+                return Some(names);
+            }
+        }
+        None
+    }
+
+    pub(super) fn shown_link(&self, row: usize) -> Link {
+        let link = &self.links[row];
+        let profile = self.fragments[link.fragment].id.clone();
+        Link {
+            ends: match &link.to {
+                LinkTo::Identifier(identifier) => {
+                    LinkEnds::Identifier { profile, identifier: identifier.to_string() }
+                }
+                LinkTo::Fragment { other, kind } => {
+                    LinkEnds::Profiles { profile, other: self.fragments[*other].id.clone(), kind }
+                }
+            },
+            state: match link.state {
+                State::Holds if link.joining => LinkState::Joined,
+                State::Holds => LinkState::Attached,
+                State::Cut => LinkState::Cut,
+                State::Suspended => LinkState::Suspended,
+                State::Quarantined => LinkState::Quarantined,
+                State::Rejected => LinkState::Rejected,
+            },
+            verified: link.verified,
+            first_seq: EventSeq(link.first),
+            last_seq: EventSeq(link.last),
+            first_seen: link.first_seen,
+            last_seen: link.last_seen,
+        }
+    }
+}
+
+/// All ways to take so many of a list.
+fn choices(from: &[usize], size: usize) -> Vec<Vec<usize>> {
+    if size == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for (at, &first) in from.iter().enumerate() {
+        for mut rest in choices(&from[at + 1..], size - 1) {
+            rest.push(first);
+            all.push(rest);
+        }
+    }
+    all
 }

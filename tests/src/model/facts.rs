@@ -82,18 +82,18 @@ fn without_nul(value: Value) -> Value {
 }
 
 impl Model {
-    /// Takes the trait operations of an event for a device; without one, refuses them.
+    /// Takes the trait operations of an event for a fragment; without one, refuses them.
     pub(super) fn take_traits(
         &mut self,
-        device: Option<usize>,
+        fragment: Option<usize>,
         event: &Event,
         refused: &mut Refused,
     ) -> Vec<(String, Operation)> {
         let mut taken: Vec<(String, Operation)> = Vec::new();
         for (operation, name, value) in in_order(event) {
-            let outcome = match device {
+            let outcome = match fragment {
                 None => Err("profile_less"),
-                Some(device) => self.take_operation(device, operation, &name, value, &taken),
+                Some(fragment) => self.take_operation(fragment, operation, &name, value, &taken),
             };
             match outcome {
                 Ok(accepted) => taken.push((name, accepted)),
@@ -105,7 +105,7 @@ impl Model {
 
     fn take_operation(
         &mut self,
-        device: usize,
+        fragment: usize,
         operation: &str,
         name: &str,
         value: Option<Json>,
@@ -118,7 +118,7 @@ impl Model {
             return Err("trait_kind");
         }
         let accepted = read(operation, value)?;
-        let stored = self.events.iter().filter(|event| event.device == Some(device));
+        let stored = self.events.iter().filter(|event| event.fragment == Some(fragment));
         let mut names: Vec<&str> = stored
             .flat_map(|event| &event.operations)
             .chain(earlier)
@@ -135,21 +135,21 @@ impl Model {
         Ok(accepted)
     }
 
-    /// Takes the consents of an event for a device; without one, refuses them.
+    /// Takes the consents of an event for a fragment; without one, refuses them.
     pub(super) fn take_consents(
         &self,
-        device: Option<usize>,
+        fragment: Option<usize>,
         event: &Event,
         refused: &mut Refused,
     ) -> Vec<(String, Consent)> {
         let mut taken: Vec<(String, Consent)> = Vec::new();
         for (name, answer) in &event.consents {
             let name = name.trim().to_owned();
-            let Some(device) = device else {
+            let Some(fragment) = fragment else {
                 refused.push((format!("consents.{name}"), "profile_less"));
                 continue;
             };
-            let stored = self.events.iter().filter(|event| event.device == Some(device));
+            let stored = self.events.iter().filter(|event| event.fragment == Some(fragment));
             let mut names: Vec<&String> =
                 stored.flat_map(|event| &event.consents).chain(&taken).map(|(name, _)| name).collect();
             names.sort_unstable();
@@ -163,7 +163,7 @@ impl Model {
         taken
     }
 
-    /// The traits of a person: all operations of all devices, in the order of their events.
+    /// The traits of a person: all operations of all fragments, in the order of their events.
     pub(super) fn traits_of(&self, person: &[usize]) -> Vec<(String, Json)> {
         let mut events = self.events_of(person);
         events.sort_by_key(|event| event.order());
@@ -187,29 +187,29 @@ impl Model {
 
     /// The consents of a person.
     ///
-    /// Inside a device the later received answer holds. Between devices a refusal stands until a grant that
+    /// Inside a fragment the later received answer holds. Between fragments a refusal stands until a grant that
     /// was received after it and after the join of the two.
     pub(super) fn consents_of(&self, person: &[usize]) -> Vec<(String, Consent)> {
         let events = self.events_of(person);
         let mut answers: Vec<(&str, usize, u64, Consent)> = Vec::new();
         for event in &events {
-            let Some(device) = event.device else { continue };
+            let Some(fragment) = event.fragment else { continue };
             for (name, answer) in &event.consents {
-                answers.push((name, device, event.sequence, *answer));
+                answers.push((name, fragment, event.sequence, *answer));
             }
         }
         let mut names: Vec<&str> = answers.iter().map(|(name, ..)| *name).collect();
         names.sort_unstable();
         names.dedup();
         let holds = |name: &str| {
-            let refused = person.iter().any(|&device| {
-                let own = answers.iter().rfind(|(known, of, ..)| *known == name && *of == device);
+            let refused = person.iter().any(|&fragment| {
+                let own = answers.iter().rfind(|(known, of, ..)| *known == name && *of == fragment);
                 let Some((_, _, at, Consent::Refused)) = own else { return false };
                 !answers.iter().any(|(known, of, granted_at, answer)| {
                     *known == name
                         && *answer == Consent::Granted
                         && granted_at > at
-                        && *granted_at > self.joined_at(device, *of)
+                        && *granted_at > self.joined_at(fragment, *of)
                 })
             });
             if refused { Consent::Refused } else { Consent::Granted }
@@ -219,7 +219,7 @@ impl Model {
 
     /// The events of a person, in order of arrival.
     pub(super) fn events_of(&self, person: &[usize]) -> Vec<&EventRow> {
-        let of_person = |event: &&EventRow| event.device.is_some_and(|device| person.contains(&device));
+        let of_person = |event: &&EventRow| event.fragment.is_some_and(|fragment| person.contains(&fragment));
         self.events.iter().filter(of_person).collect()
     }
 }
@@ -265,12 +265,12 @@ fn fold<'a>(events: &[&'a EventRow], name: &str) -> Option<(Value, &'a EventRow)
     collection.map(|(list, event)| (Value::Array(list), event)).or(held)
 }
 
-/// A choice among what each device holds.
+/// A choice among what each fragment holds.
 fn by_policy(policy: TraitPolicy, events: &[&EventRow], name: &str, person: &[usize]) -> Option<Value> {
     let mut held: Vec<(Value, &EventRow)> = Vec::new();
-    for &device in person {
+    for &fragment in person {
         let own: Vec<&EventRow> =
-            events.iter().copied().filter(|event| event.device == Some(device)).collect();
+            events.iter().copied().filter(|event| event.fragment == Some(fragment)).collect();
         held.extend(fold(&own, name));
     }
     let latest = fold(events, name).map(|(value, _)| value);

@@ -3,8 +3,10 @@
 //! It keeps everything in lists in order of arrival and works every answer out from them anew. It uses the
 //! plain types of the engine and none of its logic, so that an error in one reading shows as a difference.
 //! The order of the files is that of a request: `accept` checks it, `choose` finds session and profile,
-//! `track` stores the events and answers, `place` keeps the sessions, `facts` folds traits and
-//! consents, `numbers` works out a session's figures, `reads` answers questions.
+//! `identify` reads the identifiers of an event, `resolve` decides what becomes of each, `track` stores the
+//! events and answers, `place` keeps the sessions, `facts` folds traits and consents, `numbers` works out a
+//! session's figures, `reads` answers questions. `people` says who is one person, `acts` takes that back by
+//! hand, `explain` says why, and `past` plays what was taken in again up to a time.
 
 mod accept;
 mod acts;
@@ -12,14 +14,19 @@ mod choose;
 mod decimal;
 mod explain;
 mod facts;
+mod identify;
 mod numbers;
+mod past;
+mod people;
 mod place;
 mod reads;
+mod resolve;
 mod track;
 
 use facts::Operation;
 use spoor::settings::{DEFAULT_SOURCE, SourceSettings, TraitKind};
-use spoor::{Consent, Event, Json, Settings, Timestamp};
+use spoor::{Act, Consent, Event, Json, LinkReply, Settings, Timestamp, TrackRequest};
+use std::fmt;
 
 /// A store that is a handful of lists.
 #[derive(Debug, Clone)]
@@ -29,19 +36,49 @@ pub struct Model {
     sequence: u64,
     drawn: u64,
     devices: Vec<Device>,
-    joins: Vec<Join>,
+    fragments: Vec<Fragment>,
+    links: Vec<LinkRow>,
+    merges: Vec<MergeRow>,
+    /// Pairs of fragments that must not be in one profile.
+    guards: Vec<[usize; 2]>,
+    quarantined: Vec<Quarantined>,
+    /// What acts have blocked.
+    blocked: Vec<Identifier>,
+    happened: Vec<Happened>,
     sessions: Vec<SessionRow>,
     events: Vec<EventRow>,
     kinds: Vec<(String, TraitKind)>,
+    /// All that was taken in, to be played again up to a time.
+    inputs: Vec<Input>,
 }
 
-/// A device and its one fragment.
+/// Something that was taken in, with its place in time.
+#[derive(Debug, Clone)]
+enum Input {
+    Request { stamp: Timestamp, received: Timestamp, request: TrackRequest },
+    Act { stamp: Timestamp, received: Timestamp, act: Act },
+    Tick(Timestamp),
+}
+
+/// A device.
 #[derive(Debug, Clone)]
 struct Device {
     key: DeviceKey,
-    id: String,
     provisional: bool,
+    /// The fragment to which its next event goes.
+    holder: usize,
+    /// Its first fragment.
+    first: usize,
+}
+
+/// What one device knows of one person.
+#[derive(Debug, Clone)]
+struct Fragment {
+    device: usize,
+    id: String,
     created_at: Timestamp,
+    /// Of a fragment that a switch made: the value that it was made for, and who held the device before.
+    switched: Option<(Identifier, usize)>,
 }
 
 /// What a device is known by.
@@ -52,14 +89,88 @@ enum DeviceKey {
     /// An id that a trusted source brought, in its id space.
     Client { space: String, id: String },
     /// The user of a backend: source, namespace and value. Its id is drawn.
-    Stands { source: String, namespace: String, value: String },
+    Stands { source: String, identifier: Identifier },
 }
 
-/// Two devices that are one person, since an event.
+/// A normalised value in its namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Identifier {
+    namespace: String,
+    value: String,
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.namespace, self.value)
+    }
+}
+
+/// A link, whatever has become of it: one for a fragment and what it is linked to.
 #[derive(Debug, Clone)]
-struct Join {
-    devices: [usize; 2],
+struct LinkRow {
+    fragment: usize,
+    to: LinkTo,
+    verified: bool,
+    /// Whether it may make one profile of two.
+    joining: bool,
+    state: State,
+    /// The place in the log since which it holds as it does.
+    came: u64,
+    first: u64,
+    last: u64,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum LinkTo {
+    Identifier(Identifier),
+    Fragment { other: usize, kind: &'static str },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Holds,
+    Cut,
+    Suspended,
+    Quarantined,
+    Rejected,
+}
+
+/// A union of two profiles.
+#[derive(Debug, Clone)]
+struct MergeRow {
+    id: String,
     sequence: u64,
+    link: usize,
+    /// The fragment of the link, and the one that it joined.
+    ends: [usize; 2],
+    undone: bool,
+}
+
+/// A link that waits for a decision, or has one.
+#[derive(Debug, Clone)]
+struct Quarantined {
+    id: String,
+    link: usize,
+    code: &'static str,
+    sequence: u64,
+    at: Timestamp,
+    decided: bool,
+}
+
+/// Something that happened to who a fragment is.
+#[derive(Debug, Clone)]
+struct Happened {
+    sequence: u64,
+    at: Timestamp,
+    kind: &'static str,
+    fragment: usize,
+    identifier: Option<String>,
+    code: Option<&'static str>,
+    merge: Option<String>,
+    profiles: Vec<String>,
+    event: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -67,16 +178,16 @@ struct SessionRow {
     space: String,
     id: String,
     source: String,
-    /// The devices it has a part for, in the order in which the parts were opened.
+    /// The fragments it has a part for, in the order in which the parts were opened.
     parts: Vec<usize>,
-    /// The device of the current part.
+    /// The fragment of the current part.
     current: Option<usize>,
-    /// Other known devices that were sent with it.
+    /// Fragments of other known devices that were sent with it.
     met: Vec<usize>,
     shared: bool,
     ended_at: Option<Timestamp>,
     last_receipt: Timestamp,
-    /// The device whose silence made it, for a session by inactivity.
+    /// The fragment whose silence made it, for a session by inactivity.
     by_inactivity_of: Option<usize>,
     /// The session that it was bridged into.
     alias_of: Option<usize>,
@@ -113,7 +224,7 @@ struct EventRow {
     sequence: u64,
     scope: Scope,
     place: Place,
-    device: Option<usize>,
+    fragment: Option<usize>,
     time: Timestamp,
     received: Timestamp,
     source: String,
@@ -124,6 +235,7 @@ struct EventRow {
     id: String,
     operations: Vec<(String, Operation)>,
     consents: Vec<(String, Consent)>,
+    links: Vec<LinkReply>,
 }
 
 impl EventRow {
@@ -146,10 +258,17 @@ impl Model {
             sequence: 0,
             drawn: 0,
             devices: Vec::new(),
-            joins: Vec::new(),
+            fragments: Vec::new(),
+            links: Vec::new(),
+            merges: Vec::new(),
+            guards: Vec::new(),
+            quarantined: Vec::new(),
+            blocked: Vec::new(),
+            happened: Vec::new(),
             sessions: Vec::new(),
             events: Vec::new(),
             kinds: Vec::new(),
+            inputs: Vec::new(),
         }
     }
 
@@ -171,60 +290,6 @@ impl Model {
 
     fn space(&self, source: &str) -> String {
         self.source(source).ids.clone().unwrap_or_else(|| source.to_owned())
-    }
-
-    /// All devices of the person who has this one, oldest first.
-    fn person(&self, device: usize) -> Vec<usize> {
-        let mut members = vec![device];
-        let mut next = 0;
-        while let Some(&member) = members.get(next) {
-            next += 1;
-            for join in &self.joins {
-                let [a, b] = join.devices;
-                for (from, to) in [(a, b), (b, a)] {
-                    if from == member && !members.contains(&to) {
-                        members.push(to);
-                    }
-                }
-            }
-        }
-        members.sort_unstable();
-        members
-    }
-
-    fn same_person(&self, a: usize, b: usize) -> bool {
-        self.person(a).contains(&b)
-    }
-
-    /// The sequence number at which two devices of one person became one; 0 for a device and itself.
-    fn joined_at(&self, a: usize, b: usize) -> u64 {
-        if a == b {
-            return 0;
-        }
-        // Joins only ever add up: the first one after which the two are connected is the one.
-        let mut reached = vec![a];
-        let mut joins: Vec<&Join> = self.joins.iter().collect();
-        joins.sort_by_key(|join| join.sequence);
-        for (count, join) in joins.iter().enumerate() {
-            reached.clear();
-            reached.push(a);
-            let mut next = 0;
-            while let Some(&member) = reached.get(next) {
-                next += 1;
-                for known in &joins[..=count] {
-                    let [c, d] = known.devices;
-                    for (from, to) in [(c, d), (d, c)] {
-                        if from == member && !reached.contains(&to) {
-                            reached.push(to);
-                        }
-                    }
-                }
-            }
-            if reached.contains(&b) {
-                return join.sequence;
-            }
-        }
-        u64::MAX
     }
 
     /// The session that a row stands for now.

@@ -21,9 +21,9 @@ impl Model {
         Session {
             id: session.id.clone(),
             source: session.source.clone(),
-            profile: session.current.map(|device| SessionProfile {
-                id: self.devices[device].id.clone(),
-                primary_id: self.devices[self.person(device)[0]].id.clone(),
+            profile: session.current.map(|fragment| SessionProfile {
+                id: self.fragments[fragment].id.clone(),
+                primary_id: self.primary_id(fragment),
             }),
             started_at: first.time,
             last_seen: last.time,

@@ -1,6 +1,6 @@
 //! Sessions as they are kept: made by silence, bridged, ended and opened again.
 
-use super::{Model, Place, SessionRow};
+use super::{Input, Model, Place, SessionRow};
 use spoor::Timestamp;
 use spoor::settings::SourceSettings;
 
@@ -8,15 +8,15 @@ use spoor::settings::SourceSettings;
 const SESSION_END: &str = "session-end";
 
 impl Model {
-    /// The session by inactivity that an event of a device belongs to, and whether it was made for it.
+    /// The session by inactivity that an event of a fragment belongs to, and whether it was made for it.
     ///
-    /// 1. no session of this source and device has an event nearer than the timeout: a new one;
+    /// 1. no session of this source and fragment has an event nearer than the timeout: a new one;
     /// 2. one has: the event joins it, before, between or after its events;
     /// 3. two have: the event bridges them; the one made first stays, the other becomes its alias.
     pub(super) fn place_by_inactivity(
         &mut self,
         source: &str,
-        device: usize,
+        fragment: usize,
         time: Timestamp,
         stamp: Timestamp,
     ) -> (usize, bool) {
@@ -27,7 +27,7 @@ impl Model {
         let mut candidates: Vec<usize> = (0..self.sessions.len())
             .filter(|&row| {
                 let session = &self.sessions[row];
-                session.by_inactivity_of == Some(device)
+                session.by_inactivity_of == Some(fragment)
                     && session.source == source
                     && session.alias_of.is_none()
                     && near(row)
@@ -36,9 +36,9 @@ impl Model {
         if candidates.is_empty() {
             let id = self.draw("session");
             let mut row = SessionRow::new(self.space(source), id, source.to_owned(), stamp);
-            row.by_inactivity_of = Some(device);
-            row.parts.push(device);
-            row.current = Some(device);
+            row.by_inactivity_of = Some(fragment);
+            row.parts.push(fragment);
+            row.current = Some(fragment);
             self.sessions.push(row);
             return (self.sessions.len() - 1, true);
         }
@@ -77,6 +77,7 @@ impl Model {
     /// Ends the sessions that have been silent for their source's timeout; returns how many.
     pub fn tick(&mut self, now: Timestamp) -> u64 {
         let mut ended = 0;
+        self.inputs.push(Input::Tick(now));
         for row in 0..self.sessions.len() {
             let session = &self.sessions[row];
             let silent_us = now.0 - session.last_receipt.0;

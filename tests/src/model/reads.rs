@@ -1,10 +1,13 @@
 //! Questions to the model.
 
-use super::{Device, DeviceKey, EventRow, Model, Place, SessionRow};
-use spoor::Rejection;
+use super::{DeviceKey, EventRow, Fragment, Identifier, LinkTo, Model, Place, SessionRow, State};
 use spoor::ids::EventSeq;
 use spoor::limits::PAGE_DEFAULT_ITEMS;
-use spoor::model::{Page, PageRequest, Profile, ProfileCounters, ReadError, Session, StoredEvent};
+use spoor::model::{
+    Page, PageRequest, Profile, ProfileCounters, ProfileIdentifier, ReadError, Session, StoredEvent,
+};
+use spoor::{Rejection, Timestamp};
+use std::collections::BTreeMap;
 
 impl Model {
     /// The profile that an id finds.
@@ -12,29 +15,61 @@ impl Model {
     /// # Errors
     /// Not found, or ambiguous.
     pub fn profile(&self, id: &str) -> Result<Profile, ReadError> {
-        let asked = self.device_by_id(id)?;
+        Ok(self.profile_of(self.fragment_by_id(id)?, None))
+    }
+
+    /// The profile of a fragment, of events up to an event time.
+    pub(super) fn profile_of(&self, asked: usize, until: Option<Timestamp>) -> Profile {
         let person = self.person(asked);
-        let events = self.events_of(&person);
-        let ids: Vec<String> = person.iter().map(|&device| self.devices[device].id.clone()).collect();
-        let implicit = events.iter().filter(|event| event.place == Place::Implicit).count() as u64;
-        Ok(Profile {
-            id: self.devices[asked].id.clone(),
+        let mut of_then = self.clone();
+        of_then.events.retain(|event| until.is_none_or(|until| event.time <= until));
+        let events = of_then.events_of(&person);
+        let ids: Vec<String> = person.iter().map(|&fragment| self.fragments[fragment].id.clone()).collect();
+        Profile {
+            id: self.fragments[asked].id.clone(),
             primary_id: ids[0].clone(),
             fragments: ids.len() as u64,
             ids,
-            identifiers: Vec::new(),
-            traits: self.traits_of(&person),
-            consents: self.consents_of(&person),
-            counters: ProfileCounters {
-                events: events.len() as u64,
-                sessions: self.rows_of(&person).len() as u64 + implicit,
-                implicit_sessions: implicit,
-                page_views: events.iter().filter(|event| self.is_page_view(event)).count() as u64,
-            },
-            created_at: self.devices[person[0]].created_at,
+            identifiers: self.identifiers_of(&person),
+            traits: of_then.traits_of(&person),
+            consents: of_then.consents_of(&person),
+            counters: self.counters(&events),
+            created_at: self.fragments[person[0]].created_at,
             first_seen: events.iter().map(|event| event.time).min(),
             last_seen: events.iter().map(|event| event.time).max(),
-        })
+        }
+    }
+
+    /// What is counted of some events.
+    pub(super) fn counters(&self, events: &[&EventRow]) -> ProfileCounters {
+        let implicit = events.iter().filter(|event| event.place == Place::Implicit).count() as u64;
+        ProfileCounters {
+            events: events.len() as u64,
+            sessions: rows_of(events).len() as u64 + implicit,
+            implicit_sessions: implicit,
+            page_views: events.iter().filter(|event| self.is_page_view(event)).count() as u64,
+        }
+    }
+
+    fn identifiers_of(&self, person: &[usize]) -> Vec<ProfileIdentifier> {
+        let mut known: BTreeMap<Identifier, (Timestamp, Timestamp)> = BTreeMap::new();
+        for link in self.links.iter().filter(|link| link.state == State::Holds) {
+            if let LinkTo::Identifier(identifier) = &link.to
+                && person.contains(&link.fragment)
+            {
+                let seen = known.entry(identifier.clone()).or_insert((link.first_seen, link.last_seen));
+                *seen = (seen.0.min(link.first_seen), seen.1.max(link.last_seen));
+            }
+        }
+        known
+            .into_iter()
+            .map(|(identifier, (first_seen, last_seen))| ProfileIdentifier {
+                namespace: identifier.namespace,
+                value: identifier.value,
+                first_seen,
+                last_seen,
+            })
+            .collect()
     }
 
     /// A page of the profile's events, newest first.
@@ -42,7 +77,7 @@ impl Model {
     /// # Errors
     /// As [`Model::profile`].
     pub fn profile_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
-        let person = self.person(self.device_by_id(id)?);
+        let person = self.person(self.fragment_by_id(id)?);
         self.page_of_events(self.events_of(&person), page)
     }
 
@@ -51,8 +86,8 @@ impl Model {
     /// # Errors
     /// As [`Model::profile`].
     pub fn profile_sessions(&self, id: &str, page: &PageRequest) -> Result<Page<Session>, ReadError> {
-        let person = self.person(self.device_by_id(id)?);
-        let mut rows = self.rows_of(&person);
+        let person = self.person(self.fragment_by_id(id)?);
+        let mut rows = rows_of(&self.events_of(&person));
         rows.sort_by_key(|&row| self.events_of_session(row).last().map(|event| event.order()));
         rows.reverse();
         cut(rows.into_iter().map(|row| self.session_of_row(row)).collect(), page)
@@ -80,27 +115,26 @@ impl Model {
         self.events.len()
     }
 
-    /// The rows that have an event of one of these devices.
-    fn rows_of(&self, person: &[usize]) -> Vec<usize> {
-        let place = |event: &EventRow| match event.place {
-            Place::Session(row) => Some(row),
-            Place::Implicit => None,
-        };
-        let mut rows: Vec<usize> = self.events_of(person).into_iter().filter_map(place).collect();
-        rows.sort_unstable();
-        rows.dedup();
-        rows
+    /// The fragment that has an id which was drawn.
+    pub(super) fn by_drawn_id(&self, id: &str) -> Option<usize> {
+        self.fragments.iter().position(|fragment| fragment.id == id && self.client_key(fragment).is_none())
     }
 
-    fn device_by_id(&self, id: &str) -> Result<usize, ReadError> {
-        if let Some(device) = self.devices.iter().position(|device| device.drawn_id(id)) {
-            return Ok(device);
+    pub(super) fn fragment_by_id(&self, id: &str) -> Result<usize, ReadError> {
+        match self.by_drawn_id(id) {
+            Some(fragment) => Ok(fragment),
+            None => only(id, self.fragments.iter().map(|fragment| self.client_key(fragment))),
         }
-        let client = |device: &Device| match &device.key {
-            DeviceKey::Client { space, id } => Some((space.clone(), id.clone())),
-            DeviceKey::Drawn | DeviceKey::Stands { .. } => None,
-        };
-        only(id, self.devices.iter().map(client))
+    }
+
+    /// Id space and id of a fragment whose id a trusted source brought.
+    fn client_key(&self, fragment: &Fragment) -> Option<(String, String)> {
+        let device = &self.devices[fragment.device];
+        let first = self.fragments[device.first].id == fragment.id;
+        match &device.key {
+            DeviceKey::Client { space, id } if first => Some((space.clone(), id.clone())),
+            _ => None,
+        }
     }
 
     fn row_by_id(&self, id: &str) -> Result<usize, ReadError> {
@@ -135,13 +169,25 @@ impl Model {
                 Place::Session(row) => self.sessions[row].id.clone(),
                 Place::Implicit => format!("implicit:{}", event.sequence),
             },
-            profile: event.device.map(|device| self.devices[device].id.clone()),
+            profile: event.fragment.map(|fragment| self.fragments[fragment].id.clone()),
             properties: event.sent.properties.clone(),
             context: event.request_context.clone(),
             event_context: event.sent.context.clone(),
             identifiers: event.sent.identifiers.clone(),
         }
     }
+}
+
+/// The sessions that some events are of.
+fn rows_of(events: &[&EventRow]) -> Vec<usize> {
+    let place = |event: &&EventRow| match event.place {
+        Place::Session(row) => Some(row),
+        Place::Implicit => None,
+    };
+    let mut rows: Vec<usize> = events.iter().filter_map(place).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    rows
 }
 
 /// The one thing that an id names, bare or as `space:id`.
@@ -165,7 +211,7 @@ fn only(id: &str, keys: impl Iterator<Item = Option<(String, String)>>) -> Resul
 }
 
 /// The items that a page asks for; the model's cursor is how many came before.
-fn cut<T>(items: Vec<T>, page: &PageRequest) -> Result<Page<T>, ReadError> {
+pub(super) fn cut<T>(items: Vec<T>, page: &PageRequest) -> Result<Page<T>, ReadError> {
     let limit = if page.limit == 0 { PAGE_DEFAULT_ITEMS } else { page.limit };
     let skip = match page.cursor.as_deref().map(str::parse::<usize>) {
         None => 0,

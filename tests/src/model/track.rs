@@ -2,11 +2,13 @@
 
 use super::accept::accept;
 use super::choose::{Chosen, ChosenSession, Made, Sent};
-use super::{DeviceKey, EventRow, Model, Place, Scope};
+use super::resolve::Moment;
+use super::{DeviceKey, EventRow, Input, Model, Place, Scope};
 use spoor::limits::{CLOCK_TOLERANCE_MS, FUTURE_TOLERANCE_MS};
+use spoor::settings::ProfileIds;
 use spoor::{
-    Event, EventReply, EventSeq, EventStatus, Origin, ProfileReply, Reason, Rejection, Reply, SessionReply,
-    Timestamp, TrackRequest,
+    Event, EventReply, EventSeq, EventStatus, LinkOutcome, LinkReply, Origin, ProfileReply, Reason,
+    Rejection, Reply, SessionReply, Timestamp, TrackRequest,
 };
 
 /// Where one event of a request ended up.
@@ -20,13 +22,14 @@ impl Model {
     ///
     /// # Errors
     /// The rejection; nothing was changed then.
-    pub fn track(&mut self, request: &TrackRequest, received: Timestamp) -> Result<Reply, Rejection> {
-        let request = accept(&self.settings, request)?;
+    pub fn track(&mut self, as_sent: &TrackRequest, received: Timestamp) -> Result<Reply, Rejection> {
+        let request = accept(&self.settings, as_sent)?;
         let mut made = Made { after: self.sequence, ..Made::default() };
         let mut choices: Vec<(Option<DeviceKey>, Chosen)> = Vec::new();
         let mut outcomes: Vec<Outcome> = Vec::new();
         let offset_us = clock_offset_us(&request, received);
         let mut stored = false;
+        let mut first_stamp = None;
         for (position, event) in request.events.iter().enumerate() {
             let key = self.backend_key(&request, event);
             let scope = self.scope(&request, key.as_ref());
@@ -37,20 +40,26 @@ impl Model {
             stored = true;
             self.sequence += 1;
             let stamp = self.stamp(received);
+            if first_stamp.is_none() {
+                first_stamp = Some(stamp);
+            }
+            let time = event_time(event, position, stamp, offset_us);
             // A request is decided once; what a backend says of its users, once for each event.
-            let decided = choices.iter().find(|(of, _)| of.is_none() && key.is_none()).cloned();
+            let decided = choices.iter().rfind(|(of, _)| of.is_none() && key.is_none()).cloned();
             let chosen = match decided {
                 Some((_, chosen)) => chosen,
-                None => self.choose(&request, key.as_ref(), stamp, &mut made),
+                None => self.choose(&request, key.as_ref(), stamp, time.0, &mut made),
             };
-            choices.push((key.clone(), chosen.clone()));
             let scope = self.scope(&request, key.as_ref());
-            let time = event_time(event, position, stamp, offset_us);
-            let outcome = self.store(&request, event, scope, &chosen, stamp, time, &mut made);
+            let (outcome, chosen) = self.store(&request, event, scope, chosen, stamp, time, &mut made);
+            choices.push((key.clone(), chosen));
             outcomes.push(outcome);
         }
         if stored && offset_us != 0 {
             made.warnings.push("clock_corrected");
+        }
+        if let Some(stamp) = first_stamp {
+            self.inputs.push(Input::Request { stamp, received, request: as_sent.clone() });
         }
         Ok(self.reply(&request, outcomes, &choices, &made))
     }
@@ -88,11 +97,11 @@ impl Model {
         request: &TrackRequest,
         event: &Event,
         scope: Scope,
-        chosen: &Chosen,
+        mut chosen: Chosen,
         stamp: Timestamp,
         time: (Timestamp, bool),
         made: &mut Made,
-    ) -> Outcome {
+    ) -> (Outcome, Chosen) {
         let source = request.source.clone().unwrap_or_default();
         let (time, clamped) = time;
         let mut warnings = Vec::new();
@@ -105,10 +114,27 @@ impl Model {
         if self.events.iter().any(reused) {
             warnings.push("event_id_reused");
         }
-        let place = match (chosen.session, chosen.device) {
+        let id = event.id.clone().unwrap_or_else(|| self.draw("event"));
+        let brought = self.brought(request, event);
+        let moment = Moment { stamp, time, event: Some(&id) };
+        let before = chosen.fragment;
+        let identified = self.identify(&mut chosen.fragment, &brought, moment);
+        self.end_provisional(&source, before, &identified.links);
+        // Whatever was made for this event came with it.
+        for row in self.happened.iter_mut().filter(|row| row.sequence == self.sequence) {
+            row.event = Some(id.clone());
+        }
+        if identified.switched {
+            made.warn("profile_switched");
+            if let (ChosenSession::Row(row), Some(fragment)) = (chosen.session, chosen.fragment) {
+                self.open_part(row, fragment, true);
+            }
+        }
+        warnings.extend(identified.warnings);
+        let place = match (chosen.session, chosen.fragment) {
             (ChosenSession::Row(row), _) => Place::Session(row),
-            (ChosenSession::ByInactivity, Some(device)) => {
-                let (row, new) = self.place_by_inactivity(&source, device, time, stamp);
+            (ChosenSession::ByInactivity, Some(fragment)) => {
+                let (row, new) = self.place_by_inactivity(&source, fragment, time, stamp);
                 if new {
                     made.sessions.push(row);
                 }
@@ -117,17 +143,16 @@ impl Model {
             _ => Place::Implicit,
         };
         let mut refused = Vec::new();
-        let operations = self.take_traits(chosen.device, event, &mut refused);
-        let consents = self.take_consents(chosen.device, event, &mut refused);
+        let operations = self.take_traits(chosen.fragment, event, &mut refused);
+        let consents = self.take_consents(chosen.fragment, event, &mut refused);
         refused.dedup();
-        let id = event.id.clone().unwrap_or_else(|| self.draw("event"));
         let reply = EventReply {
             id: id.clone(),
             seq: EventSeq(self.sequence),
             status: EventStatus::Stored,
             session: None,
             profile: None,
-            links: Vec::new(),
+            links: identified.links.clone(),
             refused,
             warnings,
         };
@@ -135,7 +160,7 @@ impl Model {
             sequence: self.sequence,
             scope,
             place,
-            device: chosen.device,
+            fragment: chosen.fragment,
             time,
             received: stamp,
             source,
@@ -145,11 +170,25 @@ impl Model {
             id,
             operations,
             consents,
+            links: identified.links,
         });
         if let Place::Session(row) = place {
             self.note_event(row, &event.event_type, time, stamp);
         }
-        Outcome { row: self.events.len() - 1, reply }
+        (Outcome { row: self.events.len() - 1, reply }, chosen)
+    }
+
+    /// An identifier shows that a device is somebody's, unless its source says so of every device.
+    fn end_provisional(&mut self, source: &str, fragment: Option<usize>, links: &[LinkReply]) {
+        let trusted = self.source(source).profile_ids == ProfileIds::Client;
+        let told =
+            |link: &LinkReply| !matches!(link.outcome, LinkOutcome::Refused | LinkOutcome::Quarantined);
+        if let Some(fragment) = fragment
+            && !trusted
+            && links.iter().any(told)
+        {
+            self.devices[self.fragments[fragment].device].provisional = false;
+        }
     }
 
     fn duplicate(&self, row: usize) -> EventReply {
@@ -159,7 +198,7 @@ impl Model {
             status: EventStatus::Duplicate,
             session: None,
             profile: None,
-            links: Vec::new(),
+            links: self.events[row].links.clone(),
             refused: Vec::new(),
             warnings: Vec::new(),
         }
@@ -175,12 +214,12 @@ impl Model {
         let sessions: Vec<SessionReply> =
             outcomes.iter().map(|outcome| self.session_reply(outcome.row, made)).collect();
         let profiles: Vec<Option<usize>> =
-            outcomes.iter().map(|outcome| self.events[outcome.row].device).collect();
+            outcomes.iter().map(|outcome| self.events[outcome.row].fragment).collect();
         let own_session = sessions.iter().any(|session| session.id != sessions[0].id);
         let own_profile = profiles.iter().any(|profile| *profile != profiles[0]);
         let profile = outcomes.last().and_then(|outcome| {
             let key = request.events.last().and_then(|event| self.backend_key(request, event));
-            self.profile_reply(request, key.as_ref(), self.events[outcome.row].device?, choices, made)
+            self.profile_reply(request, key.as_ref(), self.events[outcome.row].fragment?, choices, made)
         });
         let session = sessions.last().cloned();
         let events = outcomes
@@ -188,7 +227,7 @@ impl Model {
             .zip(sessions.into_iter().zip(profiles))
             .map(|(outcome, (session, profile))| EventReply {
                 session: own_session.then_some(session),
-                profile: profile.filter(|_| own_profile).map(|device| self.devices[device].id.clone()),
+                profile: profile.filter(|_| own_profile).map(|fragment| self.fragments[fragment].id.clone()),
                 ..outcome.reply
             })
             .collect();
@@ -211,22 +250,26 @@ impl Model {
         &self,
         request: &TrackRequest,
         key: Option<&DeviceKey>,
-        device: usize,
+        fragment: usize,
         choices: &[(Option<DeviceKey>, Chosen)],
         made: &Made,
     ) -> Option<ProfileReply> {
-        let decided = choices.iter().rev().find(|(_, chosen)| chosen.device == Some(device));
+        let decided = choices.iter().rev().find(|(_, chosen)| chosen.fragment == Some(fragment));
+        let device = self.fragments[fragment].device;
         let reason = match (decided, self.sent(request, key)) {
             (Some((_, chosen)), _) => chosen.reason,
             // A repeat of something stored earlier: how its profile would be found now.
-            (None, Sent::Known(sent)) if self.same_person(sent, device) => Reason::Sent,
+            (None, Sent::Known(sent))
+                if sent == device || self.same_person(self.devices[sent].holder, fragment) =>
+            {
+                Reason::Sent
+            }
             (None, Sent::Known(_)) => Reason::SessionOwner,
             (None, _) => Reason::Recovered,
         };
-        let oldest = *self.person(device).first()?;
         Some(ProfileReply {
-            id: self.devices[device].id.clone(),
-            primary_id: self.devices[oldest].id.clone(),
+            id: self.fragments[fragment].id.clone(),
+            primary_id: self.primary_id(fragment),
             reason,
             created: made.devices.contains(&device),
         })

@@ -1,0 +1,217 @@
+//! Who is one person: what the links that hold connect, worked out from nothing each time.
+
+use super::{Happened, Identifier, LinkRow, LinkTo, MergeRow, Model, State};
+use spoor::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Model {
+    /// All fragments of the person who has this one, oldest first.
+    pub(super) fn person(&self, fragment: usize) -> Vec<usize> {
+        self.person_by(fragment, &|_| true)
+    }
+
+    /// The same, if only those links joined that are told.
+    pub(super) fn person_by(&self, fragment: usize, counts: &dyn Fn(usize) -> bool) -> Vec<usize> {
+        let joining: Vec<&LinkRow> = (0..self.links.len())
+            .filter(|&row| self.links[row].joins() && counts(row))
+            .map(|row| &self.links[row])
+            .collect();
+        let mut members = vec![fragment];
+        let mut next = 0;
+        while let Some(&member) = members.get(next) {
+            next += 1;
+            for link in joining.iter().filter(|link| link.touches(member)) {
+                let mut others: Vec<usize> = match &link.to {
+                    LinkTo::Fragment { other, .. } => vec![link.fragment, *other],
+                    LinkTo::Identifier(_) => {
+                        joining.iter().filter(|own| own.to == link.to).map(|own| own.fragment).collect()
+                    }
+                };
+                others.retain(|other| !members.contains(other));
+                members.extend(others);
+                members.dedup();
+            }
+        }
+        members.sort_unstable();
+        members.dedup();
+        members
+    }
+
+    pub(super) fn same_person(&self, a: usize, b: usize) -> bool {
+        self.person(a).contains(&b)
+    }
+
+    pub(super) fn primary_id(&self, fragment: usize) -> String {
+        self.fragments[self.person(fragment)[0]].id.clone()
+    }
+
+    /// The place in the log at which two fragments of one person became one; 0 for a fragment and itself.
+    pub(super) fn joined_at(&self, a: usize, b: usize) -> u64 {
+        if a == b {
+            return 0;
+        }
+        let mut places: Vec<u64> =
+            self.links.iter().filter(|link| link.joins()).map(|link| link.came).collect();
+        places.sort_unstable();
+        places.dedup();
+        let one_by = |place: &u64| self.person_by(a, &|row| self.links[row].came <= *place).contains(&b);
+        places.into_iter().find(one_by).unwrap_or(u64::MAX)
+    }
+
+    /// The person who has an identifier by a joining link.
+    pub(super) fn owner(&self, identifier: &Identifier) -> Option<Vec<usize>> {
+        let link = self.links.iter().find(|link| link.joins() && link.is_of(identifier))?;
+        Some(self.person(link.fragment))
+    }
+
+    /// Whether a person has an identifier by any link that holds, not counting one fragment's own.
+    pub(super) fn has(&self, person: &[usize], identifier: &Identifier, but: Option<usize>) -> bool {
+        self.links.iter().any(|link| {
+            link.state == State::Holds
+                && link.is_of(identifier)
+                && person.contains(&link.fragment)
+                && Some(link.fragment) != but
+        })
+    }
+
+    /// The values that people have, by namespace.
+    pub(super) fn values(&self, people: &[&[usize]]) -> BTreeMap<String, BTreeSet<String>> {
+        let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for link in self.links.iter().filter(|link| link.state == State::Holds) {
+            if let LinkTo::Identifier(identifier) = &link.to
+                && people.iter().any(|person| person.contains(&link.fragment))
+            {
+                let of_namespace = values.entry(identifier.namespace.clone()).or_default();
+                of_namespace.insert(identifier.value.clone());
+            }
+        }
+        values
+    }
+
+    /// How many fragments carry a value, not counting one.
+    pub(super) fn carriers(&self, identifier: &Identifier, but: Option<usize>) -> usize {
+        let carries = |link: &&LinkRow| {
+            link.state == State::Holds && link.is_of(identifier) && Some(link.fragment) != but
+        };
+        self.links.iter().filter(carries).count()
+    }
+
+    /// Whether the union of two people would hold two values of a unique namespace.
+    pub(super) fn two_unique_values(&self, a: &[usize], b: &[usize]) -> bool {
+        self.values(&[a, b]).iter().any(|(namespace, values)| self.is_unique(namespace) && values.len() > 1)
+    }
+
+    pub(super) fn is_unique(&self, namespace: &str) -> bool {
+        self.settings.identifiers.get(namespace).is_some_and(|settings| settings.unique)
+    }
+
+    /// Whether a guard stands between two people.
+    pub(super) fn kept_apart(&self, a: &[usize], b: &[usize]) -> bool {
+        self.guards
+            .iter()
+            .any(|[one, other]| a.contains(one) && b.contains(other) || a.contains(other) && b.contains(one))
+    }
+
+    /// The row of the link between a fragment and an identifier, whatever has become of it.
+    pub(super) fn link_row(&self, fragment: usize, identifier: &Identifier) -> Option<usize> {
+        self.links.iter().position(|link| link.fragment == fragment && link.is_of(identifier))
+    }
+
+    /// The row for a direct link of one kind between two fragments, made if there is none; `None` if it was cut.
+    pub(super) fn direct_link(
+        &mut self,
+        fragment: usize,
+        other: usize,
+        kind: &'static str,
+        time: Timestamp,
+    ) -> Option<usize> {
+        let known = self.links.iter().position(|link| {
+            matches!(&link.to, LinkTo::Fragment { other: end, kind: of } if *of == kind
+                && [[link.fragment, *end], [*end, link.fragment]].contains(&[fragment, other]))
+        });
+        match known {
+            Some(row) if self.links[row].state == State::Cut => None,
+            Some(row) => Some(row),
+            None => {
+                self.links.push(LinkRow::new(
+                    fragment,
+                    LinkTo::Fragment { other, kind },
+                    self.sequence,
+                    time,
+                ));
+                Some(self.links.len() - 1)
+            }
+        }
+    }
+
+    /// Lets a link hold from here on.
+    pub(super) fn hold(&mut self, row: usize) {
+        let sequence = self.sequence;
+        let link = &mut self.links[row];
+        link.state = State::Holds;
+        link.joining = true;
+        link.came = sequence;
+    }
+
+    /// Notes that a link made one profile of two; returns the merge's id.
+    pub(super) fn merged(&mut self, link: usize, ends: [usize; 2]) -> String {
+        let here = self.merges.iter().filter(|merge| merge.sequence == self.sequence).count();
+        let id = format!("m{}-{here}", self.sequence);
+        self.merges.push(MergeRow { id: id.clone(), sequence: self.sequence, link, ends, undone: false });
+        id
+    }
+
+    /// Notes that something happened to who a fragment is.
+    pub(super) fn note(
+        &mut self,
+        at: Timestamp,
+        kind: &'static str,
+        fragment: usize,
+        more: impl FnOnce(&mut Happened),
+    ) {
+        let mut row = Happened {
+            sequence: self.sequence,
+            at,
+            kind,
+            fragment,
+            identifier: None,
+            code: None,
+            merge: None,
+            profiles: Vec::new(),
+            event: None,
+        };
+        more(&mut row);
+        self.happened.push(row);
+    }
+}
+
+impl LinkRow {
+    /// A link that does not hold yet.
+    pub(super) const fn new(fragment: usize, to: LinkTo, sequence: u64, time: Timestamp) -> Self {
+        Self {
+            fragment,
+            to,
+            verified: false,
+            joining: false,
+            state: State::Suspended,
+            came: sequence,
+            first: sequence,
+            last: sequence,
+            first_seen: time,
+            last_seen: time,
+        }
+    }
+
+    /// Whether it makes one profile of what it links.
+    pub(super) fn joins(&self) -> bool {
+        self.state == State::Holds && self.joining
+    }
+
+    pub(super) fn is_of(&self, identifier: &Identifier) -> bool {
+        matches!(&self.to, LinkTo::Identifier(own) if own == identifier)
+    }
+
+    pub(super) fn touches(&self, fragment: usize) -> bool {
+        self.fragment == fragment || matches!(self.to, LinkTo::Fragment { other, .. } if other == fragment)
+    }
+}

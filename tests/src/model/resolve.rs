@@ -1,0 +1,399 @@
+//! What becomes of an identifier: attached, known, merged, switched, refused or quarantined.
+
+use super::identify::Brought;
+use super::{Fragment, Identifier, LinkRow, LinkTo, Model, Quarantined, State};
+use spoor::{LinkOutcome, LinkReply, Timestamp};
+
+/// When an event came, and when it happened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub(super) stamp: Timestamp,
+    pub(super) time: Timestamp,
+    pub(super) event: Option<&'a str>,
+}
+
+/// What the rules say of one identifier on one fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Known,
+    /// The code says why its link does not join, if it does not.
+    Attach(Option<&'static str>),
+    Merge(Vec<usize>),
+    Switch,
+    Refuse(&'static str),
+    Quarantine(&'static str),
+}
+
+/// What became of an event's identifiers.
+#[derive(Debug, Default)]
+pub(super) struct Identified {
+    pub(super) links: Vec<LinkReply>,
+    pub(super) switched: bool,
+    pub(super) warnings: Vec<&'static str>,
+}
+
+impl Model {
+    /// Decides the identifiers of an event one after the other; a switch changes the fragment that it goes to.
+    pub(super) fn identify(
+        &mut self,
+        fragment: &mut Option<usize>,
+        brought: &[Brought],
+        moment: Moment<'_>,
+    ) -> Identified {
+        let mut identified = Identified::default();
+        for one in brought {
+            let reply = match (*fragment, &one.identifier) {
+                (None, _) => refused(one, "profile_less"),
+                (Some(_), Err(code)) => refused(one, code),
+                (Some(_), Ok(identifier)) if self.is_blocked(identifier) => refused(one, "blocked"),
+                (Some(own), Ok(identifier)) => {
+                    let several = self.is_unique(&one.namespace) && self.several(brought, &one.namespace);
+                    let verdict = self.verdict(own, identifier, one.attach_only, None);
+                    let verdict = match verdict {
+                        // What was decided of this fragment and identifier before goes first.
+                        Verdict::Refuse("cut") => verdict,
+                        _ if several => Verdict::Refuse("two_values"),
+                        Verdict::Switch if identified.switched => Verdict::Refuse("unique_conflict"),
+                        _ => verdict,
+                    };
+                    let (reply, now) = self.carry_out(own, one, identifier, &verdict, moment);
+                    identified.switched |= verdict == Verdict::Switch;
+                    *fragment = Some(now);
+                    let settings = &self.settings.identifiers[&one.namespace];
+                    if settings.unique && self.carriers(identifier, None) > settings.fragments_max as usize {
+                        identified.warnings.push("fragments_max");
+                    }
+                    reply
+                }
+            };
+            if let Some(own) = *fragment {
+                self.note_link(own, &reply, moment);
+            }
+            identified.links.push(reply);
+        }
+        identified.warnings.dedup();
+        identified
+    }
+
+    /// Whether an event brings several values of a namespace that could each identify somebody.
+    fn several(&self, brought: &[Brought], namespace: &str) -> bool {
+        let usable = |one: &&Brought| {
+            one.namespace == namespace
+                && one.identifier.as_ref().is_ok_and(|identifier| !self.is_blocked(identifier))
+        };
+        brought.iter().filter(usable).count() > 1
+    }
+
+    /// What the rules say of an identifier that a fragment brings; `lifted` is a limit that does not count.
+    pub(super) fn verdict(
+        &self,
+        fragment: usize,
+        identifier: &Identifier,
+        attach_only: Option<&'static str>,
+        lifted: Option<&'static str>,
+    ) -> Verdict {
+        if let Some(row) = self.link_row(fragment, identifier) {
+            match self.links[row].state {
+                State::Cut => return Verdict::Refuse("cut"),
+                State::Rejected => return Verdict::Refuse("rejected"),
+                State::Quarantined if lifted.is_none() => return Verdict::Quarantine(self.code_of(row)),
+                _ => {}
+            }
+        }
+        let person = self.person(fragment);
+        let owner = self.owner(identifier);
+        if owner.as_ref() == Some(&person) {
+            return Verdict::Known;
+        }
+        // A link that only attached counts for nothing once one comes that may join.
+        let but = attach_only.is_none().then_some(fragment);
+        let other = owner.filter(|_| attach_only.is_none());
+        if other.is_none() && self.has(&person, identifier, but) {
+            return Verdict::Known;
+        }
+        if self.is_unique(&identifier.namespace) {
+            self.unique_verdict(&person, identifier, other, attach_only)
+        } else {
+            let limited = |code: &'static str| {
+                let code = Some(code).filter(|code| lifted != Some(*code))?;
+                self.is_limited(code, fragment, identifier, other.as_deref(), attach_only).then_some(code)
+            };
+            if let Some(other) = &other {
+                if self.two_unique_values(&person, other) {
+                    return Verdict::Refuse("unique_conflict");
+                }
+                if self.kept_apart(&person, other) {
+                    return Verdict::Refuse("kept_apart");
+                }
+            }
+            match limited("values_per_profile").or_else(|| limited("fragments_max")) {
+                Some(code) => Verdict::Quarantine(code),
+                None => other.map_or(Verdict::Attach(attach_only), Verdict::Merge),
+            }
+        }
+    }
+
+    fn unique_verdict(
+        &self,
+        person: &[usize],
+        identifier: &Identifier,
+        other: Option<Vec<usize>>,
+        attach_only: Option<&'static str>,
+    ) -> Verdict {
+        match other {
+            Some(other) if self.two_unique_values(person, &other) => Verdict::Switch,
+            Some(other) if self.kept_apart(person, &other) => Verdict::Refuse("kept_apart"),
+            Some(other) => Verdict::Merge(other),
+            None => {
+                let values = self.values(&[person]);
+                let own = values.get(&identifier.namespace);
+                let another = own.is_some_and(|own| own.iter().any(|value| *value != identifier.value));
+                if another { Verdict::Switch } else { Verdict::Attach(attach_only) }
+            }
+        }
+    }
+
+    /// Whether a limit of a namespace that is not unique stands in the way.
+    fn is_limited(
+        &self,
+        code: &str,
+        fragment: usize,
+        identifier: &Identifier,
+        other: Option<&[usize]>,
+        attach_only: Option<&'static str>,
+    ) -> bool {
+        let person = self.person(fragment);
+        let limit = |namespace: &str| {
+            let settings = self.settings.identifiers.get(namespace);
+            settings.filter(|settings| !settings.unique).map(|settings| settings.values_per_profile as usize)
+        };
+        match (code, other) {
+            ("values_per_profile", Some(other)) => self
+                .values(&[&person, other])
+                .iter()
+                .any(|(namespace, values)| limit(namespace).is_some_and(|max| values.len() > max)),
+            ("values_per_profile", None) => {
+                let mut values = self.values(&[&person]).remove(&identifier.namespace).unwrap_or_default();
+                values.remove(&identifier.value);
+                limit(&identifier.namespace).is_some_and(|max| values.len() >= max)
+            }
+            // Nobody is joined where nobody has the value; a link that only attaches is one more all the same.
+            (_, None) if attach_only.is_none() => false,
+            _ => {
+                let max = self.settings.identifiers[&identifier.namespace].fragments_max as usize;
+                self.carriers(identifier, Some(fragment)) >= max
+            }
+        }
+    }
+
+    /// Does what the rules say; returns the answer, and the fragment that the event goes to.
+    fn carry_out(
+        &mut self,
+        fragment: usize,
+        one: &Brought,
+        identifier: &Identifier,
+        verdict: &Verdict,
+        moment: Moment<'_>,
+    ) -> (LinkReply, usize) {
+        let mut reply = LinkReply { identifier: identifier.to_string(), ..refused(one, "") };
+        reply.code = None;
+        let joining = one.attach_only.is_none();
+        match verdict {
+            Verdict::Known => {
+                reply.outcome = LinkOutcome::Known;
+                self.write_link(fragment, identifier, one.verified, joining, moment.time);
+            }
+            Verdict::Attach(code) => {
+                reply.outcome = LinkOutcome::Attached;
+                reply.code = *code;
+                self.write_link(fragment, identifier, one.verified, joining, moment.time);
+            }
+            Verdict::Merge(other) => {
+                reply.outcome = LinkOutcome::Merged;
+                reply.profiles = vec![self.primary_id(fragment), self.primary_id(other[0])];
+                reply.merge = Some(self.merge_by(fragment, identifier, one.verified, moment.time));
+            }
+            Verdict::Switch => {
+                reply.outcome = LinkOutcome::Switched;
+                let now = self.switch(fragment, one, identifier, moment, &mut reply);
+                return (reply, now);
+            }
+            Verdict::Refuse(code) => reply.code = Some(code),
+            Verdict::Quarantine(code) => {
+                reply.outcome = LinkOutcome::Quarantined;
+                reply.code = Some(code);
+                reply.quarantine = Some(self.quarantine_link(fragment, one, identifier, code, moment));
+            }
+        }
+        (reply, fragment)
+    }
+
+    /// Writes the link that makes one profile of two; returns the merge's id.
+    pub(super) fn merge_by(
+        &mut self,
+        fragment: usize,
+        identifier: &Identifier,
+        verified: bool,
+        time: Timestamp,
+    ) -> String {
+        let oldest = self
+            .links
+            .iter()
+            .filter(|link| link.joins() && link.is_of(identifier))
+            .min_by_key(|link| link.came)
+            .map_or(fragment, |link| link.fragment);
+        let link = self.write_link(fragment, identifier, verified, true, time);
+        self.merged(link, [fragment, oldest])
+    }
+
+    /// Gives the device to somebody else's fragment: the one it had before, or a new one.
+    fn switch(
+        &mut self,
+        fragment: usize,
+        one: &Brought,
+        identifier: &Identifier,
+        moment: Moment<'_>,
+        reply: &mut LinkReply,
+    ) -> usize {
+        let joining = one.attach_only.is_none();
+        let device = self.fragments[fragment].device;
+        let own: Vec<usize> =
+            (0..self.fragments.len()).filter(|&own| self.fragments[own].device == device).collect();
+        let owner = self.owner(identifier);
+        let owners = own.iter().find(|&own| owner.as_ref().is_some_and(|owner| owner.contains(own)));
+        let carriers = own.iter().find(|&&own| self.has(&self.person(own), identifier, None));
+        let before = self.primary_id(fragment);
+        let found = match (owners, &owner) {
+            (Some(found), _) => Some(*found),
+            (None, Some(_)) if joining => None,
+            (None, _) => carriers.copied(),
+        };
+        if let Some(found) = found {
+            reply.profiles = vec![before, self.primary_id(found)];
+            let held_back = self
+                .link_row(found, identifier)
+                .is_some_and(|row| !matches!(self.links[row].state, State::Holds | State::Suspended));
+            if !held_back {
+                self.write_link(found, identifier, one.verified, joining, moment.time);
+            }
+            self.devices[device].holder = found;
+            return found;
+        }
+        let new = self.fragments.len();
+        let id = self.draw("profile");
+        let switched = Some((identifier.clone(), self.devices[device].holder));
+        self.fragments.push(Fragment { device, id: id.clone(), created_at: moment.stamp, switched });
+        self.note(moment.stamp, "created", new, |row| row.event = moment.event.map(str::to_owned));
+        self.devices[device].holder = new;
+        match owner.filter(|_| joining) {
+            Some(owner) => {
+                reply.profiles = vec![before, self.primary_id(owner[0])];
+                reply.merge = Some(self.merge_by(new, identifier, one.verified, moment.time));
+            }
+            None => {
+                reply.profiles = vec![before, id];
+                self.write_link(new, identifier, one.verified, joining, moment.time);
+            }
+        }
+        new
+    }
+
+    /// Writes that a fragment carries an identifier; returns the link.
+    pub(super) fn write_link(
+        &mut self,
+        fragment: usize,
+        identifier: &Identifier,
+        verified: bool,
+        joining: bool,
+        time: Timestamp,
+    ) -> usize {
+        let row = self.row_for(fragment, identifier, verified, time);
+        let sequence = self.sequence;
+        let link = &mut self.links[row];
+        if link.state != State::Holds {
+            link.joining = false;
+        }
+        if link.state != State::Holds || joining && !link.joining {
+            link.came = sequence;
+        }
+        link.state = State::Holds;
+        link.joining |= joining;
+        row
+    }
+
+    /// The row of a link, seen once more.
+    fn row_for(
+        &mut self,
+        fragment: usize,
+        identifier: &Identifier,
+        verified: bool,
+        time: Timestamp,
+    ) -> usize {
+        let row = self.link_row(fragment, identifier).unwrap_or_else(|| {
+            let to = LinkTo::Identifier(identifier.clone());
+            self.links.push(LinkRow::new(fragment, to, self.sequence, time));
+            self.links.len() - 1
+        });
+        let link = &mut self.links[row];
+        link.verified |= verified;
+        link.last = self.sequence;
+        link.first_seen = link.first_seen.min(time);
+        link.last_seen = link.last_seen.max(time);
+        row
+    }
+
+    /// Puts a link into quarantine, or finds it there; returns the entry's id.
+    fn quarantine_link(
+        &mut self,
+        fragment: usize,
+        one: &Brought,
+        identifier: &Identifier,
+        code: &'static str,
+        moment: Moment<'_>,
+    ) -> String {
+        let row = self.row_for(fragment, identifier, one.verified, moment.time);
+        self.links[row].joining |= one.attach_only.is_none();
+        self.links[row].state = State::Quarantined;
+        let known = self.quarantined.iter().find(|entry| entry.link == row && !entry.decided);
+        if let Some(known) = known {
+            return known.id.clone();
+        }
+        let here = self.quarantined.iter().filter(|entry| entry.sequence == self.sequence).count();
+        let id = format!("q{}-{here}", self.sequence);
+        self.quarantined.push(Quarantined {
+            id: id.clone(),
+            link: row,
+            code,
+            sequence: self.sequence,
+            at: moment.stamp,
+            decided: false,
+        });
+        id
+    }
+
+    fn code_of(&self, row: usize) -> &'static str {
+        let entry = self.quarantined.iter().rfind(|entry| entry.link == row);
+        entry.expect("a link in quarantine has an entry").code
+    }
+
+    fn note_link(&mut self, fragment: usize, reply: &LinkReply, moment: Moment<'_>) {
+        self.note(moment.stamp, reply.outcome.as_str(), fragment, |row| {
+            row.identifier = Some(reply.identifier.clone());
+            row.code = reply.code;
+            row.merge.clone_from(&reply.merge);
+            row.profiles.clone_from(&reply.profiles);
+            row.event = moment.event.map(str::to_owned);
+        });
+    }
+}
+
+fn refused(one: &Brought, code: &'static str) -> LinkReply {
+    LinkReply {
+        identifier: one.shown(),
+        outcome: LinkOutcome::Refused,
+        code: Some(code),
+        merge: None,
+        profiles: Vec::new(),
+        quarantine: None,
+    }
+}
