@@ -7,7 +7,7 @@
 use crate::scenario::{BEGIN, PageOf, Player, Step, write_step};
 use crate::target::Maker;
 use serde_json::json;
-use spoor::model::PageRequest;
+use spoor::model::{AsOf, PageRequest};
 use spoor::settings::{ProfileIds, Sessions, SourceSettings};
 use spoor::{Consent, Event, Json, Origin, Settings, Timestamp, TrackRequest, TraitOperations};
 
@@ -101,7 +101,7 @@ fn reads() -> Vec<Step> {
     let labels = (1..=LABELS * 3).map(|count| format!("P{count}"));
     let clients = (0..CLIENT_IDS).map(|count| format!("store:c-{count}"));
     for profile in labels.chain(clients) {
-        steps.push(Step::Profile(profile.clone()));
+        steps.push(Step::Profile(profile.clone(), AsOf::default()));
         steps.push(Step::Pages(PageOf::Events, profile.clone(), page()));
         steps.push(Step::Pages(PageOf::Sessions, profile, PageRequest::default()));
     }
@@ -142,7 +142,7 @@ impl HistoryMaker {
             0..3 => steps.push(Step::Reopen),
             3..5 => steps.push(Step::Crash),
             5..8 => steps.push(Step::Check),
-            8..14 => steps.push(Step::Profile(format!("P{}", self.dice.below(LABELS) + 1))),
+            8..14 => steps.push(Step::Profile(format!("P{}", self.dice.below(LABELS) + 1), AsOf::default())),
             14..20 => steps.push(Step::Session(format!("web:s-{}", self.dice.below(SESSIONS)))),
             _ => {}
         }

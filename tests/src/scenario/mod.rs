@@ -15,11 +15,17 @@
 //! check                             verify the store
 //! profile P1                        reads: profile, session, events, sessions, session-events;
 //! events P1 limit=2 type=click      pages take limit, type, from and to
+//! profile P1 at=10:00:00            what was known then; until= takes what happened until then
+//! identifier email:ada@example.com  the profile that has it
+//! links P1                          and history P1, quarantine, explain P1 P2
+//! undo m#4-0 keep_apart             acts: undo, merge P1 P2 force, detach P1 email:…, attach P1 email:…,
+//! decide q#3-0 approve              decide … reject, block email:…, unblock email:…; dry_run only says what would be
 //! ```
 //!
 //! A value is a word, or JSON. A time without a date is of the scenario's first day, 2026-01-05, which begins
 //! at 12:00:00. Ids that a target draws are shown as `P1` (profile), `S1` (session), `E1` (event) and `#1`
-//! (sequence number), numbered as they appear, and are written so to name them. A comment may stand between
+//! (sequence number; `m#1-0` is a merge and `q#1-0` a link in quarantine), numbered as they appear, and are
+//! written so to name them. A comment may stand between
 //! steps. With `UPDATE_EXPECT=1` the answers of the model are written into the files.
 
 mod parse;

@@ -4,7 +4,8 @@ use super::BEGIN;
 use crate::target::wire::{Members, read_request};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use spoor::{Consent, Event, Json, Origin, Settings, Timestamp, TrackRequest};
+use spoor::model::AsOf;
+use spoor::{Act, Consent, Event, Json, Origin, Settings, Timestamp, TrackRequest};
 
 /// A scenario: settings, and steps with the lines that they stand on.
 #[derive(Debug, Clone)]
@@ -47,8 +48,14 @@ pub enum Step {
     Crash,
     /// Verify.
     Check,
-    /// Read a profile.
-    Profile(String),
+    /// Read a profile, as of a past.
+    Profile(String, AsOf),
+    /// Read the profile that has an identifier, as of a past.
+    Identifier(String, AsOf),
+    /// Do something to who is who, or only say what it would do.
+    Act(Act, bool),
+    /// Ask how two ids are joined.
+    Explain(String, String),
     /// Read a session.
     Session(String),
     /// Read all pages of something.
@@ -64,6 +71,12 @@ pub enum PageOf {
     Sessions,
     /// The events of a session.
     SessionEvents,
+    /// The links of a profile.
+    Links,
+    /// What happened to who a profile is.
+    History,
+    /// The links that wait for a decision; of no id.
+    Quarantine,
 }
 
 /// Reads a file.
@@ -117,13 +130,55 @@ fn step(lines: &[&str]) -> Result<Step, String> {
         "reopen" => Step::Reopen,
         "crash" => Step::Crash,
         "check" => Step::Check,
-        "profile" => Step::Profile(rest.to_owned()),
+        "profile" => as_of(rest).map(|(id, as_of)| Step::Profile(id, as_of))?,
+        "identifier" => as_of(rest).map(|(identifier, as_of)| Step::Identifier(identifier, as_of))?,
         "session" => Step::Session(rest.to_owned()),
         "events" => pages(PageOf::Events, rest)?,
         "sessions" => pages(PageOf::Sessions, rest)?,
         "session-events" => pages(PageOf::SessionEvents, rest)?,
-        other => return Err(format!("no such directive: {other}")),
+        "links" => pages(PageOf::Links, rest)?,
+        "history" => pages(PageOf::History, rest)?,
+        "quarantine" => pages(PageOf::Quarantine, &format!("- {rest}"))?,
+        "explain" => {
+            let (from, to) = rest.split_once(' ').ok_or("explaining takes two ids")?;
+            Step::Explain(from.to_owned(), to.to_owned())
+        }
+        _ => act(directive, rest)?,
     })
+}
+
+fn as_of(rest: &str) -> Result<(String, AsOf), String> {
+    let (id, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let mut as_of = AsOf::default();
+    for (name, value) in members(rest)? {
+        match name {
+            "at" => as_of.at = Some(time(&value.text())?),
+            "until" => as_of.until = Some(time(&value.text())?),
+            other => return Err(format!("no such past: {other}")),
+        }
+    }
+    Ok((id.to_owned(), as_of))
+}
+
+fn act(directive: &str, rest: &str) -> Result<Step, String> {
+    let (options, ids): (Vec<&str>, Vec<&str>) = rest
+        .split_whitespace()
+        .partition(|word| ["keep_apart", "force", "dry_run", "approve", "reject"].contains(word));
+    let has = |option: &str| options.contains(&option);
+    let id = |at: usize| ids.get(at).map(|id| (*id).to_owned()).ok_or(format!("{directive} of what?"));
+    let act = match directive {
+        "undo" => Act::Undo { merge: id(0)?, keep_apart: has("keep_apart") },
+        "merge" => Act::Merge { profile: id(0)?, other: id(1)?, force: has("force") },
+        "detach" => Act::Detach { profile: id(0)?, identifier: id(1)? },
+        "attach" => Act::Attach { profile: id(0)?, identifier: id(1)? },
+        "decide" if has("approve") != has("reject") => {
+            Act::Decide { quarantine: id(0)?, approve: has("approve") }
+        }
+        "block" => Act::Block { identifier: id(0)? },
+        "unblock" => Act::Unblock { identifier: id(0)? },
+        _ => return Err(format!("no such directive: {directive} {rest}")),
+    };
+    Ok(Step::Act(act, has("dry_run")))
 }
 
 fn duration_us(text: &str) -> Result<i64, String> {

@@ -4,8 +4,8 @@ use super::parse::{PageOf, Scenario, Step, Written, parse};
 use super::rename::Names;
 use super::{BEGIN, render};
 use crate::target::{Maker, Need, Target};
-use spoor::model::{Page, PageRequest, ReadError};
-use spoor::{Origin, Settings, Timestamp, TrackRequest};
+use spoor::model::{AsOf, Page, PageRequest, Profile, ReadError};
+use spoor::{Act, Origin, Settings, Timestamp, TrackRequest};
 use std::path::Path;
 
 /// Pages of one read that are followed before it counts as going on for ever.
@@ -48,6 +48,7 @@ impl Player {
             Step::Track(request) if request.events.iter().any(|event| event.time.is_none()) => Need::Clock,
             Step::Track(request) if request.origin == Origin::Import => Need::Import,
             Step::Wire(..) => Need::Wire,
+            Step::Profile(_, as_of) | Step::Identifier(_, as_of) if as_of.at.is_some() => Need::Clock,
             _ => return true,
         };
         !self.target.lacks(need)
@@ -55,7 +56,9 @@ impl Player {
 
     /// What a file expects, without the receive times where the target has a clock of its own.
     fn expected(&self, written: &Written) -> String {
-        if !self.target.lacks(Need::Clock) || !matches!(written.step, Step::Profile(_)) {
+        if !self.target.lacks(Need::Clock)
+            || !matches!(written.step, Step::Profile(..) | Step::Identifier(..))
+        {
             return written.expected.clone();
         }
         let without = |line: &str| match line.strip_prefix("created ").and_then(|rest| rest.split_once(' ')) {
@@ -79,10 +82,25 @@ impl Player {
             Step::Reopen => self.again(|target| target.reopen()),
             Step::Crash => self.again(|target| target.crash()),
             Step::Check => self.check(),
-            Step::Profile(label) => {
-                let own_clock = self.target.lacks(Need::Clock);
-                let answer = self.target.profile(&self.names.meant(label));
-                self.show(answer, |profile, names| render::profile(&profile, own_clock, names))
+            Step::Profile(label, as_of) => {
+                let id = self.names.meant(label);
+                let now = AsOf::default();
+                let answer = if *as_of == now {
+                    self.target.profile(&id)
+                } else {
+                    self.target.profile_as_of(&id, *as_of)
+                };
+                self.show_profile(answer)
+            }
+            Step::Identifier(identifier, as_of) => {
+                let answer = self.target.profile_of_identifier(identifier, *as_of);
+                self.show_profile(answer)
+            }
+            Step::Act(act, dry_run) => self.act(act, *dry_run),
+            Step::Explain(from, to) => {
+                let (from, to) = (self.names.meant(from), self.names.meant(to));
+                let answer = self.target.explain(&from, &to);
+                self.show(answer, |explanation, names| render::explanation(&explanation, names))
             }
             Step::Session(label) => {
                 let answer = self.target.session(&self.names.meant(label));
@@ -120,6 +138,36 @@ impl Player {
             }
             Err(rejection) => render::rejection(&rejection),
         }
+    }
+
+    fn act(&mut self, act: &Act, dry_run: bool) -> Vec<String> {
+        let mut act = act.clone();
+        let ids: Vec<&mut String> = match &mut act {
+            Act::Undo { merge, .. } => vec![merge],
+            Act::Merge { profile, other, .. } => vec![profile, other],
+            Act::Detach { profile, .. } | Act::Attach { profile, .. } => vec![profile],
+            Act::Decide { quarantine, .. } => vec![quarantine],
+            Act::Block { .. } | Act::Unblock { .. } => Vec::new(),
+        };
+        for id in ids {
+            *id = self.names.meant(id);
+        }
+        match self.target.act(&act, dry_run) {
+            Ok(reply) => {
+                assert_eq!(reply.seq.is_none(), dry_run, "a preview takes no place in the log: {reply:?}");
+                if let Some(seq) = reply.seq {
+                    assert!(seq.0 > self.last_sequence, "sequence numbers grow: {reply:?}");
+                    self.last_sequence = seq.0;
+                }
+                render::act_reply(&reply, &mut self.names)
+            }
+            Err(error) => render::act_error(&error),
+        }
+    }
+
+    fn show_profile(&mut self, answer: Result<Profile, ReadError>) -> Vec<String> {
+        let own_clock = self.target.lacks(Need::Clock);
+        self.show(answer, |profile, names| render::profile(&profile, own_clock, names))
     }
 
     fn wire(&mut self, path: &str, body: &str) -> Vec<String> {
@@ -203,6 +251,13 @@ impl Player {
             }
             PageOf::SessionEvents => {
                 shown(self.target.session_events(id, page)?, |event| render::stored_event(event, names))
+            }
+            PageOf::Links => shown(self.target.profile_links(id, page)?, |link| render::link(link, names)),
+            PageOf::History => {
+                shown(self.target.profile_history(id, page)?, |entry| render::history_entry(entry, names))
+            }
+            PageOf::Quarantine => {
+                shown(self.target.quarantine(page)?, |waiting| render::quarantined(waiting, names))
             }
             PageOf::Sessions => shown(self.target.profile_sessions(id, page)?, |session| {
                 render::session(session, names)[0].clone()

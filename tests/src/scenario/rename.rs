@@ -40,10 +40,28 @@ impl Names {
         self.label('#', &sequence.to_string())
     }
 
+    /// How the id of a merge, or of a link in quarantine, is shown: `m4711-0` as `m#4-0`.
+    pub fn placed(&mut self, id: &str) -> String {
+        let (kind, rest) = id.split_at(id.len().min(1));
+        match rest.split_once('-') {
+            Some((sequence, number)) => format!("{kind}{}-{number}", self.label('#', sequence)),
+            None => id.to_owned(),
+        }
+    }
+
     /// The text that a label stands for; a text that is no label stands for itself.
     #[must_use]
     pub fn meant(&self, text: &str) -> String {
-        self.drawn.get(text).cloned().unwrap_or_else(|| text.to_owned())
+        if let Some(drawn) = self.drawn.get(text) {
+            return drawn.clone();
+        }
+        let placed = text.split_at_checked(1).and_then(|(kind, rest)| Some((kind, rest.split_once('-')?)));
+        match placed {
+            Some((kind, (sequence, number))) if sequence.starts_with('#') => {
+                format!("{kind}{}-{number}", self.meant(sequence))
+            }
+            _ => text.to_owned(),
+        }
     }
 
     /// The labels of one kind, such as `P`.

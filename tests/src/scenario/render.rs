@@ -3,9 +3,13 @@
 use super::rename::Names;
 use super::{BEGIN, PageOf, Step};
 use serde_json::Value;
-use spoor::model::{Profile, ReadError, Session, StoredEvent};
+use spoor::model::{
+    AsOf, Explanation, HistoryEntry, Link, LinkEnds, Profile, QuarantinedLink, ReadError, Session,
+    StoredEvent,
+};
 use spoor::{
-    Consent, Event, EventReply, Json, Origin, Reason, Rejection, Reply, SessionReply, Timestamp, TrackRequest,
+    Act, ActError, ActReply, Consent, Event, EventReply, Json, LinkReply, Origin, Reason, Rejection, Reply,
+    SessionReply, Timestamp, TrackRequest,
 };
 
 /// A time of the scenario's day without the date, any other in full.
@@ -84,9 +88,165 @@ fn event_reply(event: &EventReply, names: &mut Names) -> Vec<String> {
         event.refused.iter().map(|(path, code)| format!("  refused {path} {code}")).collect();
     refused.sort();
     lines.extend(refused);
+    lines.extend(link_replies(&event.links, names));
     let mut warnings = event.warnings.clone();
     warnings.sort_unstable();
     lines.extend(warnings.iter().map(|warning| format!("  warning {warning}")));
+    lines
+}
+
+/// In the order in which they were decided; those that could not be read come last, since nothing orders them.
+fn link_replies(links: &[LinkReply], names: &mut Names) -> Vec<String> {
+    const UNREAD: [&str; 4] = ["profile_less", "unknown_namespace", "junk", "unlinkable"];
+    let mut unread = Vec::new();
+    let mut lines = Vec::new();
+    for link in links {
+        let mut line = format!("  link {} {}", quoted_if_odd(&link.identifier), link.outcome.as_str());
+        if let Some(code) = link.code {
+            line += &format!(" {code}");
+        }
+        for id in [&link.merge, &link.quarantine].into_iter().flatten() {
+            line += &format!(" {}", names.placed(id));
+        }
+        for profile in &link.profiles {
+            line += &format!(" {}", names.profile(profile));
+        }
+        let of = if link.code.is_some_and(|code| UNREAD.contains(&code)) { &mut unread } else { &mut lines };
+        of.push(line);
+    }
+    unread.sort();
+    lines.extend(unread);
+    lines
+}
+
+fn quoted_if_odd(text: &str) -> String {
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"') {
+        quoted(text)
+    } else {
+        text.to_owned()
+    }
+}
+
+pub(super) fn act_reply(reply: &ActReply, names: &mut Names) -> Vec<String> {
+    let mut done = match reply.seq {
+        Some(seq) => format!("done {}", names.sequence(seq.0)),
+        None => "preview".to_owned(),
+    };
+    // What a preview would be numbered is known to nobody.
+    if let Some(merge) = reply.merge.as_ref().filter(|_| reply.seq.is_some()) {
+        done += &format!(" {}", names.placed(merge));
+    }
+    let mut lines = vec![done];
+    let preview = reply.seq.is_none();
+    for (word, links) in [("removed", &reply.removed), ("added", &reply.added)] {
+        let mut shown: Vec<String> = links
+            .iter()
+            .map(|link| {
+                format!("{word} {}", if preview { ends(link, names) } else { self::link(link, names) })
+            })
+            .collect();
+        shown.sort();
+        lines.extend(shown);
+    }
+    for (word, profiles) in [("before", &reply.before), ("after", &reply.after)] {
+        lines.extend(profiles.iter().map(|profile| {
+            format!(
+                "{word} {} ids {} sessions {} events {}",
+                names.profile(&profile.primary_id),
+                profile.ids,
+                profile.sessions,
+                profile.events
+            )
+        }));
+    }
+    if !reply.not_retaken.is_empty() {
+        let places: Vec<String> = reply.not_retaken.iter().map(|seq| names.sequence(seq.0)).collect();
+        lines.push(format!("not retaken {}", places.join(" ")));
+    }
+    lines
+}
+
+pub(super) fn act_error(error: &ActError) -> Vec<String> {
+    vec![match error {
+        ActError::NotFound(rejection) => format!("not found {}", rejection.code),
+        ActError::Conflict(rejection) => format!("conflict {}", rejection.code),
+        ActError::Rejected(rejection) => format!("rejected {}", rejection.code),
+        ActError::Failed(error) => panic!("an act: {error}"),
+    }]
+}
+
+/// What a link joins, without its times.
+fn ends(link: &Link, names: &mut Names) -> String {
+    match &link.ends {
+        LinkEnds::Identifier { profile, identifier } => {
+            format!("{} {}", names.profile(profile), quoted_if_odd(identifier))
+        }
+        LinkEnds::Profiles { profile, other, kind } => {
+            format!("{} {} {kind}", names.profile(profile), names.profile(other))
+        }
+    }
+}
+
+pub(super) fn link(link: &Link, names: &mut Names) -> String {
+    let ends = ends(link, names);
+    let verified = if link.verified { " verified" } else { "" };
+    let [first, last] =
+        [(link.first_seq, link.first_seen), (link.last_seq, link.last_seen)].map(|(seq, time)| {
+            // What nobody said in an event has the time of its receipt.
+            let time = match link.ends {
+                LinkEnds::Identifier { .. } => format!(" {}", clock(time)),
+                LinkEnds::Profiles { .. } => String::new(),
+            };
+            format!("{}{time}", names.sequence(seq.0))
+        });
+    format!("{ends} {}{verified} first {first} last {last}", link.state.as_str())
+}
+
+pub(super) fn history_entry(entry: &HistoryEntry, names: &mut Names) -> String {
+    let mut line =
+        format!("{} {} {}", names.sequence(entry.seq.0), entry.kind, names.profile(&entry.profile));
+    if let Some(identifier) = &entry.identifier {
+        line += &format!(" {}", quoted_if_odd(identifier));
+    }
+    if let Some(code) = entry.code {
+        line += &format!(" {code}");
+    }
+    if let Some(merge) = &entry.merge {
+        line += &format!(" {}", names.placed(merge));
+    }
+    for profile in &entry.profiles {
+        line += &format!(" {}", names.profile(profile));
+    }
+    if let Some(event) = &entry.event {
+        line += &format!(" event {}", names.event(event));
+    }
+    line
+}
+
+pub(super) fn quarantined(waiting: &QuarantinedLink, names: &mut Names) -> String {
+    let other =
+        waiting.other.as_ref().map_or_else(String::new, |other| format!(" other {}", names.profile(other)));
+    format!(
+        "{} {} primary {} {} {}{other} {}",
+        names.placed(&waiting.id),
+        names.profile(&waiting.profile),
+        names.profile(&waiting.primary_id),
+        quoted_if_odd(&waiting.identifier),
+        waiting.code,
+        names.sequence(waiting.seq.0),
+    )
+}
+
+pub(super) fn explanation(explanation: &Explanation, names: &mut Names) -> Vec<String> {
+    let mut lines = vec![if explanation.same { "same" } else { "two" }.to_owned()];
+    lines.extend(explanation.chain.iter().map(|link| format!("chain {}", ends(link, names))));
+    let mut cut: Vec<String> =
+        explanation.cut_links.iter().map(|link| format!("cut {}", ends(link, names))).collect();
+    cut.sort();
+    lines.extend(cut);
+    if let Some(identifiers) = &explanation.cut_identifiers {
+        lines.push(format!("cut identifiers {}", identifiers.join(" ")));
+    }
     lines
 }
 
@@ -109,6 +269,14 @@ pub(super) fn profile(profile: &Profile, own_clock: bool, names: &mut Names) -> 
     let seen = |time: Option<Timestamp>| time.map_or_else(|| "never".to_owned(), clock);
     let created = if own_clock { String::new() } else { format!("created {} ", clock(profile.created_at)) };
     lines.push(format!("{created}first {} last {}", seen(profile.first_seen), seen(profile.last_seen)));
+    lines.extend(profile.identifiers.iter().map(|identifier| {
+        let name = quoted_if_odd(&format!("{}:{}", identifier.namespace, identifier.value));
+        format!(
+            "identifier {name} first {} last {}",
+            clock(identifier.first_seen),
+            clock(identifier.last_seen)
+        )
+    }));
     lines.extend(profile.traits.iter().map(|(name, value)| format!("trait {name} {}", value.to_value())));
     lines.extend(profile.consents.iter().map(|(name, answer)| format!("consent {name} {}", word(*answer))));
     lines
@@ -195,11 +363,38 @@ pub fn write_step(step: &Step) -> String {
         Step::Reopen => "reopen".to_owned(),
         Step::Crash => "crash".to_owned(),
         Step::Check => "check".to_owned(),
-        Step::Profile(id) => format!("profile {id}"),
+        Step::Profile(id, as_of) => format!("profile {id}{}", write_past(*as_of)),
+        Step::Identifier(identifier, as_of) => format!("identifier {identifier}{}", write_past(*as_of)),
+        Step::Act(act, dry_run) => format!("{}{}", write_act(act), if *dry_run { " dry_run" } else { "" }),
+        Step::Explain(from, to) => format!("explain {from} {to}"),
         Step::Session(id) => format!("session {id}"),
         Step::Pages(PageOf::Events, id, _) => format!("events {id}"),
         Step::Pages(PageOf::Sessions, id, _) => format!("sessions {id}"),
         Step::Pages(PageOf::SessionEvents, id, _) => format!("session-events {id}"),
+        Step::Pages(PageOf::Links, id, _) => format!("links {id}"),
+        Step::Pages(PageOf::History, id, _) => format!("history {id}"),
+        Step::Pages(PageOf::Quarantine, ..) => "quarantine".to_owned(),
+    }
+}
+
+fn write_past(as_of: AsOf) -> String {
+    let member =
+        |name: &str, time: Option<Timestamp>| time.map_or_else(String::new, |time| format!(" {name}={time}"));
+    member("at", as_of.at) + &member("until", as_of.until)
+}
+
+fn write_act(act: &Act) -> String {
+    let word = |holds: bool, word: &str| if holds { format!(" {word}") } else { String::new() };
+    match act {
+        Act::Undo { merge, keep_apart } => format!("undo {merge}{}", word(*keep_apart, "keep_apart")),
+        Act::Merge { profile, other, force } => format!("merge {profile} {other}{}", word(*force, "force")),
+        Act::Detach { profile, identifier } => format!("detach {profile} {identifier}"),
+        Act::Attach { profile, identifier } => format!("attach {profile} {identifier}"),
+        Act::Decide { quarantine, approve } => {
+            format!("decide {quarantine} {}", if *approve { "approve" } else { "reject" })
+        }
+        Act::Block { identifier } => format!("block {identifier}"),
+        Act::Unblock { identifier } => format!("unblock {identifier}"),
     }
 }
 
