@@ -307,6 +307,7 @@ impl Writer {
             },
         };
         self.staging.stamp = self.staging.counters.seq.0 + 1;
+        self.staging.prepared = std::mem::take(&mut plan.prepared);
         let applied =
             plan.decision.effects.iter().try_for_each(|effect| apply(&mut self.staging, received, effect));
         let seq = self.staging.counters.seq;
