@@ -7,6 +7,8 @@
 pub const ID_MAX_BYTES: usize = 128;
 /// Names of each kind whose numbers are kept at hand.
 pub const NAMES_AT_HAND_MAX: usize = 16_384;
+/// Sessions of which it is remembered that their rows were looked up after the last checkpoint.
+pub const SESSIONS_WARM_MAX: usize = 65_536;
 /// Longest event type, trait name, consent name and namespace, in bytes after trimming.
 pub const NAME_MAX_BYTES: usize = 128;
 /// Longest identifier value, in bytes before normalising.

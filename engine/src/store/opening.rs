@@ -206,6 +206,7 @@ impl Opening {
             // Nobody reads yet: rows are put in place.
             horizon: Horizon { published: 0, oldest_live: 0 },
             put_was_new: false,
+            absent_below: None,
         };
         self.replay(&index, &mut staging, &log, pace)?;
         Ok((index, staging, log))

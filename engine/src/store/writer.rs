@@ -22,10 +22,11 @@ use crate::core::decide::{Stamp, decide};
 use crate::core::decision::Decision;
 use crate::core::outcome::Outcome;
 use crate::core::prepare::Command;
+use crate::core::rows::RepeatKey;
 use crate::core::silence::{Silence, look_at};
 use crate::core::sources::Registry;
 use crate::error::{Error, TrackError};
-use crate::ids::SessionNo;
+use crate::ids::{EventSeq, SessionNo};
 use crate::limits::{ENDS_MAX_SESSIONS, GROUP_MAX_BYTES, GROUP_MAX_EVENTS};
 use crate::store::index::{Order, TableId};
 use crate::store::layers::number_at;
@@ -53,6 +54,8 @@ pub struct TrackJob {
     pub encoded: Vec<u8>,
     /// Random bits for its stamp.
     pub entropy: u128,
+    /// A repeat key that was not in the index as of that checkpoint, so that it need not be asked again.
+    pub absent: Option<(RepeatKey, EventSeq)>,
     /// Called once.
     pub done: Done,
 }
@@ -265,10 +268,12 @@ impl Writer {
     }
 
     fn decide_one(&mut self, job: TrackJob, now: Timestamp, decided: &mut Vec<Decided>) -> Result<(), Error> {
-        let TrackJob { command, encoded, entropy, done } = job;
+        let TrackJob { command, encoded, entropy, absent, done } = job;
         let received = now.max(Timestamp(self.staging.counters.received.0 + 1));
         let stamp = Stamp { received, entropy };
         self.staging.stamp = self.staging.counters.seq.0 + 1;
+        let checkpoint = self.staging.layers.base.counters.seq;
+        self.staging.absent_below = absent.filter(|(_, of)| *of == checkpoint).map(|(key, _)| key);
         let result = decide(&mut self.staging, &self.shared.registry, &command, stamp).and_then(
             |(decision, outcome, drew)| {
                 self.record(stamp, drew, &encoded, &decision)?;
