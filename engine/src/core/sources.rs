@@ -5,7 +5,8 @@ use crate::limits::{INACTIVITY_MAX_MS, INACTIVITY_MIN_MS, NAME_MAX_BYTES};
 use crate::settings::{
     DEFAULT_SOURCE, Keys, NamespaceSettings, ProfileIds, Sessions, Settings, SourceSettings, TraitSettings,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Id spaces that settings may not name: they are written before a colon in ids that the server makes.
