@@ -96,6 +96,8 @@ pub const SEAL_QUEUE_MAX_SEGMENTS: usize = 16;
 pub const SNAPSHOT_MAX_AGE_MS: i64 = 60_000;
 /// Sessions that one record of session ends names at most.
 pub const ENDS_MAX_SESSIONS: usize = 1_000;
+/// Sessions that are looked at for their end along with one group: what the requests in it wait for.
+pub const ENDS_IN_GROUP_MAX_SESSIONS: usize = 64;
 /// What a checkpoint writes to the index between two syncs, in bytes.
 pub const INDEX_SLICE_BYTES: u64 = 256 << 10;
 /// How much longer a checkpoint leaves the disk alone after a slice than the slice's sync took.
@@ -114,4 +116,5 @@ const _: () = assert!(SEGMENT_BYTES > FRAME_MAX_BYTES as u64);
 const _: () = assert!(SEGMENT_BYTES >= SEGMENT_FIRST_BYTES);
 const _: () = assert!(BLOCK_MAX_BYTES < FRAME_MAX_BYTES);
 const _: () = assert!(GROUP_MAX_EVENTS >= REQUEST_MAX_EVENTS);
+const _: () = assert!(ENDS_IN_GROUP_MAX_SESSIONS <= ENDS_MAX_SESSIONS);
 const _: () = assert!(INACTIVITY_MIN_MS < INACTIVITY_MAX_MS);
