@@ -8,7 +8,7 @@ use super::rows::{DeviceKey, NameKey, NameKind, SessionKey, SessionRow};
 use super::session::session_row;
 use super::view::View;
 use crate::error::Error;
-use crate::ids::{FragmentNo, ProfileKey, SessionNo, SourceNo, SpaceNo};
+use crate::ids::{DeviceNo, FragmentNo, ProfileKey, SessionNo, SourceNo, SpaceNo};
 use crate::settings::TraitKind;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -55,10 +55,11 @@ impl<S: View> Decider<'_, S> {
     /// the one that was sent: most often the profile id is that of its fragment, which saves the look-up.
     pub(super) fn find_profile(&self, session: Option<&(SessionNo, Arc<SessionRow>)>) -> Result<Sent, Error> {
         let Some(id) = self.command.request.profile.as_deref() else { return Ok(Sent::Nothing) };
-        if let Some(fragment) = session.and_then(|(_, row)| row.current.fragment)
-            && self.is_key(&fragment_row(self.state, fragment)?.key, id)?
-        {
-            return self.holder_of(fragment);
+        if let Some(fragment) = session.and_then(|(_, row)| row.current.fragment) {
+            let row = fragment_row(self.state, fragment)?;
+            if self.is_key(&row.key, id)? {
+                return self.holder_at(row.device);
+            }
         }
         if self.command.source.trusted
             && let Some(space) = self.known_space()?
@@ -88,7 +89,10 @@ impl<S: View> Decider<'_, S> {
     }
 
     pub(super) fn holder_of(&self, fragment: FragmentNo) -> Result<Sent, Error> {
-        let device = fragment_row(self.state, fragment)?.device;
+        self.holder_at(fragment_row(self.state, fragment)?.device)
+    }
+
+    fn holder_at(&self, device: DeviceNo) -> Result<Sent, Error> {
         let row = self.state.devices(&device)?.ok_or_else(|| missing("device"))?;
         let (fragment, provisional) = (row.holder, row.provisional);
         Ok(Sent::Known { device, fragment, provisional, by_key: false })

@@ -13,10 +13,46 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// What a row costs beside itself: its place in the map, the shared pointer, the allocator.
 const ROW_OVERHEAD_BYTES: usize = 64;
+
+/// Keys that a table tells apart by its sketch, at least: more make it less use and no harm.
+const SKETCH_KEYS: usize = 16 << 10;
+
+/// The same of repeat keys, of which there is one for each event.
+const REPEATS_SKETCH_KEYS: usize = 256 << 10;
+
+/// Bits of hashes. Most look-ups are of what did not change since the last checkpoint: a bit says so, without a
+/// lock and a search.
+#[derive(Debug)]
+struct Sketch(Box<[AtomicU64]>);
+
+impl Sketch {
+    /// Four bits a key, of which there are a power of two.
+    fn new(keys: usize) -> Self {
+        Self((0..keys / 16).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn place(&self, hash: u64) -> (Option<&AtomicU64>, u64) {
+        let word = usize::try_from(hash >> 32).unwrap_or(0) & self.0.len().wrapping_sub(1);
+        (self.0.get(word), 1 << (hash & 63))
+    }
+
+    /// Notes a key. Whoever is told of the position at which it came sees the bit.
+    fn note(&self, hash: u64) {
+        if let (Some(word), bit) = self.place(hash) {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// `false`: it was not noted.
+    fn may_hold(&self, hash: u64) -> bool {
+        let (word, bit) = self.place(hash);
+        word.is_none_or(|word| word.load(Ordering::Relaxed) & bit != 0)
+    }
+}
 
 /// The newest value of a key, and the one before it: no more, unless a snapshot lives.
 #[derive(Debug)]
@@ -86,17 +122,21 @@ impl<R> Cell<R> {
 #[derive(Debug)]
 pub struct Keyed<K, R> {
     shards: Shards<K, Cell<R>>,
+    sketch: Sketch,
     entries: AtomicUsize,
 }
 
 impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
     fn new() -> Self {
-        Self { shards: Shards::new(), entries: AtomicUsize::new(0) }
+        Self { shards: Shards::new(), sketch: Sketch::new(SKETCH_KEYS), entries: AtomicUsize::new(0) }
     }
 
     /// The value as of position `at`.
     pub fn get(&self, key: &K, at: u64) -> Option<Arc<R>> {
         let hash = self.shards.hash(key);
+        if !self.sketch.may_hold(hash) {
+            return None;
+        }
         let shard = self.shards.part(hash).read();
         let (_, cell) = shard.raw_entry().from_key_hashed_nocheck(hash, key)?;
         cell.get(at).cloned()
@@ -114,6 +154,7 @@ impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
             }
             RawEntryMut::Vacant(entry) => {
                 entry.insert_hashed_nocheck(hash, key, Cell::new(stamp, row));
+                self.sketch.note(hash);
                 self.entries.fetch_add(1, Ordering::Relaxed);
                 true
             }
@@ -249,17 +290,22 @@ impl Default for Generation {
 #[derive(Debug)]
 pub struct RepeatMap {
     shards: Shards<RepeatKey, EventSeq>,
+    sketch: Sketch,
     entries: AtomicUsize,
 }
 
 impl RepeatMap {
     fn new() -> Self {
-        Self { shards: Shards::new(), entries: AtomicUsize::new(0) }
+        let sketch = Sketch::new(REPEATS_SKETCH_KEYS);
+        Self { shards: Shards::new(), sketch, entries: AtomicUsize::new(0) }
     }
 
     /// The event of a key, if it is no later than `at`.
     pub fn get(&self, key: RepeatKey, at: u64) -> Option<EventSeq> {
         let hash = self.shards.hash(&key);
+        if !self.sketch.may_hold(hash) {
+            return None;
+        }
         let shard = self.shards.part(hash).read();
         let (_, seq) = shard.raw_entry().from_key_hashed_nocheck(hash, &key)?;
         (seq.0 <= at).then_some(*seq)
@@ -270,6 +316,7 @@ impl RepeatMap {
         let hash = self.shards.hash(&key);
         let mut shard = self.shards.part(hash).write();
         shard.raw_entry_mut().from_key_hashed_nocheck(hash, &key).or_insert(key, seq);
+        self.sketch.note(hash);
         self.entries.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -317,6 +364,20 @@ mod tests {
         table.put(7, 90, 9, horizon(8, 8));
         let (gone, kept) = ([None; 7], [Some(80), Some(90)]);
         assert_eq!(seen(&table, 9), [&gone[..], &kept].concat());
+    }
+
+    #[test]
+    fn a_sketch_forgets_nothing_and_tells_most_of_the_rest() {
+        let keyed: Keyed<u64, u64> = Keyed::new();
+        for key in 0..SKETCH_KEYS as u64 {
+            keyed.sketch.note(keyed.shards.hash(&key));
+        }
+        let held = |key: &u64| keyed.sketch.may_hold(keyed.shards.hash(key));
+        assert!((0..SKETCH_KEYS as u64).all(|key| held(&key)));
+        let strangers = 1 << 40..(1 << 40) + 10_000_u64;
+        let mistaken = strangers.filter(held).count();
+        assert!(mistaken < 3_000, "{mistaken} of 10,000");
+        assert!(!Sketch::new(1_024).may_hold(7));
     }
 
     #[test]
