@@ -43,7 +43,7 @@ pub(super) enum ChosenSession {
 pub(super) struct Made {
     /// The last sequence number before this request.
     pub(super) after: u64,
-    pub(super) devices: Vec<usize>,
+    pub(super) fragments: Vec<usize>,
     pub(super) sessions: Vec<usize>,
     pub(super) warnings: Vec<&'static str>,
 }
@@ -257,7 +257,7 @@ impl Model {
         self.devices.push(Device { key, provisional, holder: fragment, first: fragment });
         self.fragments.push(Fragment { device, id, created_at: stamp, switched: None });
         self.note(stamp, "created", fragment, |_| {});
-        made.devices.push(device);
+        made.fragments.push(fragment);
         (fragment, reason)
     }
 

@@ -118,12 +118,14 @@ impl Model {
         let brought = self.brought(request, event);
         let moment = Moment { stamp, time, event: Some(&id) };
         let before = chosen.fragment;
+        let known = self.fragments.len();
         let identified = self.identify(&mut chosen.fragment, &brought, moment);
         self.end_provisional(&source, before, &identified.links);
         // Whatever was made for this event came with it.
         for row in self.happened.iter_mut().filter(|row| row.sequence == self.sequence) {
             row.event = Some(id.clone());
         }
+        made.fragments.extend(known..self.fragments.len());
         if identified.switched {
             made.warn("profile_switched");
             if let (ChosenSession::Row(row), Some(fragment)) = (chosen.session, chosen.fragment) {
@@ -271,7 +273,7 @@ impl Model {
             id: self.fragments[fragment].id.clone(),
             primary_id: self.primary_id(fragment),
             reason,
-            created: made.devices.contains(&device),
+            created: made.fragments.contains(&fragment),
         })
     }
 }
