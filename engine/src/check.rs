@@ -7,16 +7,23 @@
 //! sessions, events, traits and client-made ids. Equal for the same timed events in any order of arrival.
 //! Consents are not in it, since inside a fragment the one received later wins.
 
-use crate::core::decision::{Effect, EventEffect};
+use crate::core::consents::profile_consents;
+use crate::core::decision::{Effect, Ends, EventEffect};
+use crate::core::graph::{Tree, edges_of, link_row, links_of};
 use crate::core::numbers::Numbers;
-use crate::core::root::{members_of, root_of};
+use crate::core::person::{consents_of, person_of, sum_of, tally_of, traits_of};
+use crate::core::root::{fragment_row, members_of, root_of};
 use crate::core::rows::{
-    Counters, Mark, NameKey, NameKind, PartRow, RepeatKey, SessionKey, SessionRow, TallyRow,
+    Counters, LinkKey, ListKey, ListKind, Mark, NameKey, NameKind, PartRow, RepeatKey, SessionKey,
+    SessionRow, Standing, TallyRow,
 };
 use crate::core::session::{parts_of, session_row};
+use crate::core::traits::TraitState;
 use crate::core::view::View;
 use crate::error::Error;
-use crate::ids::{DeviceNo, EventSeq, FragmentNo, PartNo, ProfileKey, SessionNo, SpaceNo};
+use crate::ids::{
+    DeviceNo, EventSeq, FragmentNo, IdentifierNo, PartNo, ProfileKey, SessionNo, SpaceNo, TraitNo,
+};
 use crate::model::{CheckReport, Status};
 use crate::read::Snapshot;
 use crate::request::TrackRequest;
@@ -44,6 +51,7 @@ pub(crate) fn check(snapshot: &Snapshot, status: Status) -> Result<CheckReport, 
     check.names()?;
     check.sessions()?;
     check.fragments()?;
+    check.identifiers()?;
     let content = check.content()?;
     let Check { store, mut faults, more_faults, .. } = check;
     if more_faults > 0 {
@@ -282,11 +290,106 @@ impl Check<'_> {
         let tally = self.version.tallies(&fragment)?.map(|tally| *tally).unwrap_or_default();
         encode_into_hasher(&mut self.store, &tally);
         self.tally(fragment, &tally)?;
+        if row.parent.is_none() {
+            self.person(fragment, &members)?;
+        }
+        for (ends, link) in links_of(self.version, fragment)? {
+            encode_into_hasher(&mut self.store, &(ends, &*link));
+        }
         if let Some(traits) = self.version.traits(&fragment)? {
             encode_into_hasher(&mut self.store, &*traits);
         }
         if let Some(consents) = self.version.consents(&fragment)? {
             encode_into_hasher(&mut self.store, &*consents);
+        }
+        Ok(())
+    }
+
+    /// What is kept at a root is what its fragments give, and the parents are those that the links give.
+    fn person(&mut self, root: FragmentNo, members: &[FragmentNo]) -> Result<(), Error> {
+        let person = person_of(self.version, root)?;
+        encode_into_hasher(&mut self.store, &*person);
+        let sum = sum_of(self.version, members)?;
+        let oldest = members.first().copied().unwrap_or(root);
+        let holds = person.fragments == members.len() as u64
+            && person.oldest == oldest
+            && person.identifiers == sum.identifiers
+            && (members.len() == 1 || person.split_sessions == sum.split_sessions);
+        self.expect(holds, || format!("the person of fragment {} is not what its fragments give", root.0));
+        let tally = tally_of(self.version, root)?;
+        self.expect(tally == sum.tally, || {
+            format!(
+                "the person of fragment {} counts {tally:?} and its fragments give {:?}",
+                root.0, sum.tally
+            )
+        });
+        let tree = Tree::of(&edges_of(self.version, members)?);
+        for member in members {
+            let (kept, given) = (fragment_row(self.version, *member)?.parent, tree.parent(*member));
+            self.expect(kept == given, || {
+                format!("fragment {} hangs under {kept:?}, and its links give {given:?}", member.0)
+            });
+        }
+        let consents = consents_of(self.version, root)?;
+        let mut states = Vec::new();
+        for member in members {
+            if let Some(row) = self.version.consents(member)? {
+                states.push((*member, row));
+            }
+        }
+        let states: Vec<_> = states.iter().map(|(member, row)| (*member, &row.0)).collect();
+        let given = profile_consents(&states, |one, other| tree.joined(one, other));
+        self.expect(consents == given, || {
+            format!("the person of fragment {} answers {consents:?} and its fragments {given:?}", root.0)
+        });
+        self.traits(root, sum.traits)
+    }
+
+    /// Shown values are compared, and not states: of many `set_once`s those kept may differ.
+    fn traits(&mut self, root: FragmentNo, given: BTreeMap<TraitNo, TraitState>) -> Result<(), Error> {
+        let kept = traits_of(self.version, root)?.map(|row| row.0.clone()).unwrap_or_default();
+        let shown = |(no, state): (TraitNo, TraitState)| Some((no, state.shown()?));
+        let kept: Vec<_> = kept.into_iter().filter_map(shown).collect();
+        let given: Vec<_> = given.into_iter().filter_map(shown).collect();
+        self.expect(kept == given, || {
+            format!("the person of fragment {} has other traits than its fragments", root.0)
+        });
+        Ok(())
+    }
+
+    /// Each identifier is found by its name, counts its links, and is had by somebody who carries it.
+    fn identifiers(&mut self) -> Result<(), Error> {
+        for no in 1..=self.version.counters.identifier.0 {
+            let identifier = IdentifierNo(no);
+            let Some(row) = self.version.identifiers(&identifier)? else {
+                self.fault(|| format!("identifier {no} is not there"));
+                continue;
+            };
+            encode_into_hasher(&mut self.store, &*row);
+            let back = self.version.identifier_nos(&row.key)?;
+            self.expect(back.is_some_and(|back| *back == identifier), || {
+                format!("identifier {no} is not found by its value")
+            });
+            let mut holding = 0;
+            let mut joining = Vec::new();
+            for fragment in self.version.list(ListKey { kind: ListKind::Carriers, of: no }, usize::MAX)? {
+                let fragment = FragmentNo(fragment);
+                let link = link_row(self.version, Ends::Identifier(LinkKey { fragment, identifier }))?;
+                holding += u64::from(link.standing.holds());
+                if link.standing == Standing::Joins {
+                    joining.push(fragment);
+                }
+            }
+            let owned = match row.owner {
+                Some(owner) => joining.contains(&owner),
+                None => joining.is_empty(),
+            };
+            self.expect(owned && holding == row.links, || {
+                format!(
+                    "identifier {no} says {} links and owner {:?}, and has {holding}",
+                    row.links, row.owner
+                )
+            });
         }
         Ok(())
     }

@@ -2,7 +2,9 @@
 
 use crate::act::{Act, ActError, ActReply};
 use crate::check;
+use crate::core::acts::plan;
 use crate::core::agents::Agents;
+use crate::core::decide::Stamp;
 use crate::core::names::Names;
 use crate::core::outcome::Outcome;
 use crate::core::prepare::{Command, prepare};
@@ -10,7 +12,7 @@ use crate::core::sources::Registry;
 use crate::core::warm::warm;
 use crate::error::{Error, TrackError};
 use crate::ids::EventSeq;
-use crate::limits::REQUEST_MAX_BYTES;
+use crate::limits::{ACT_MAX_ATTEMPTS, REQUEST_MAX_BYTES};
 use crate::model::{CheckReport, Status};
 use crate::read::Snapshot;
 use crate::redecide;
@@ -19,8 +21,8 @@ use crate::request::TrackRequest;
 use crate::settings::Settings;
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::opening::{Opened, Opening};
-use crate::store::record::encode_command;
-use crate::store::writer::{Done, Message, Shared, TrackJob};
+use crate::store::record::{encode_act, encode_command};
+use crate::store::writer::{ActJob, Acted, Done, Message, Shared, TrackJob};
 use crate::time::{Clock, SystemClock};
 use crate::{Rejection, words};
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -181,7 +183,35 @@ impl Engine {
     /// # Errors
     /// [`ActError`]; nothing was written unless it is [`ActError::Failed`].
     pub fn act(&self, act: Act, dry_run: bool) -> Result<ActReply, ActError> {
-        let _ = (act, dry_run);
+        let encoded = encode_act(&act);
+        if encoded.len() > REQUEST_MAX_BYTES {
+            return Err(ActError::Rejected(too_large(encoded.len())));
+        }
+        for attempt in 1.. {
+            let snapshot = self.snapshot()?;
+            let deed = snapshot.deed(&act)?;
+            let mut planned = None;
+            if dry_run || deed.is_large() {
+                let version = snapshot.version()?;
+                let stamp = Stamp { received: self.inner.shared.clock.now(), entropy: 0 };
+                let plan = plan(version, &self.inner.shared.registry, &deed, stamp)??;
+                if dry_run {
+                    return Ok(snapshot.act_reply(&act, &plan, None)?);
+                }
+                planned = Some(Box::new(plan));
+            }
+            let encoded = encoded.clone();
+            // Whoever is overtaken again and again is planned by the writer at last, while everyone waits.
+            let insist = attempt >= ACT_MAX_ATTEMPTS;
+            let acted = self
+                .inner
+                .ask(|done| Message::Act(Box::new(ActJob { encoded, deed, plan: planned, insist, done })))?;
+            match acted {
+                Acted::Done(seq, plan) => return Ok(self.snapshot()?.act_reply(&act, &plan, Some(seq))?),
+                Acted::Refused(refusal) => return Err(refusal.into()),
+                Acted::Stale => {}
+            }
+        }
         Err(ActError::Failed(self.inner.gone()))
     }
 

@@ -47,6 +47,7 @@ pub mod time;
 pub mod core;
 pub mod store;
 
+mod acting;
 mod check;
 mod engine;
 mod read;

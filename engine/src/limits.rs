@@ -46,6 +46,8 @@ pub const AGENT_CACHE_MAX_ITEMS: usize = 4_096;
 pub const PAGE_MAX_BYTES: usize = 2_048;
 /// UTM values are kept up to here, in bytes.
 pub const UTM_MAX_BYTES: usize = 256;
+/// How often an act is planned beside the writer before the writer plans it itself.
+pub const ACT_MAX_ATTEMPTS: u32 = 8;
 /// Fragments of one person whose refusals of one purpose are remembered one by one.
 pub const STANDING_REFUSALS_MAX: usize = 64;
 /// Ids that the answer of one profile lists.

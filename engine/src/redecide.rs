@@ -6,7 +6,8 @@
 //! 1. A request is prepared as it was then. Its ids were drawn and stored with it, so none is drawn.
 //! 2. It is decided with the stamp of its record, on a state that the decisions before it made.
 //! 3. The effects must be those of the record, all of them and in their order.
-//! 4. A record without a request (session ends) is applied: when the clock was looked at is not decided.
+//! 4. A record without a request is applied: when the clock was looked at (session ends) is not decided, and an act
+//!    was by a person.
 
 use crate::core::agents::Agents;
 use crate::core::memory::MemoryState;
@@ -56,6 +57,11 @@ fn same_again(
     agents: &Agents,
 ) -> Result<bool, Error> {
     let recorded = record.decision(&version.path)?;
+    if record.act(&version.path)?.is_some() {
+        // What an act names is looked up in a store, and its plan was checked when it was applied.
+        state.apply(record.stamp.received, &recorded)?;
+        return Ok(true);
+    }
     let Some(request) = record.command(&version.path)? else {
         state.apply(record.stamp.received, &recorded)?;
         return Ok(true);

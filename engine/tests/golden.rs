@@ -12,25 +12,27 @@
 use bincode::{Decode, Encode};
 use spoor::core::decide::Stamp;
 use spoor::core::decimal::Decimal;
-use spoor::core::decision::{Decision, Effect, EventEffect, JoinCause};
+use spoor::core::decision::{Decision, Effect, Ends, EventEffect, JoinCause, LinkCode, LinkResult};
 use spoor::core::numbers::Numbers;
 use spoor::core::rows::{
-    ClientIdRow, ConsentsRow, Counters, DeviceKey, DeviceRow, FragmentRow, GapKey, GapRow, GroupRow, Mark,
-    NameKey, NameKind, NameRow, PartOf, PartRow, SessionKey, SessionRow, TallyRow, TextRow, TraitsRow,
+    ClientIdRow, ConsentsRow, Counters, DeviceKey, DeviceRow, DirectKind, FragmentRow, GapKey, GapRow,
+    IdentifierKey, IdentifierRow, Limit, LinkKey, LinkRow, Mark, NameKey, NameKind, NameRow, PairKey, PartOf,
+    PartRow, PersonConsentsRow, PersonRow, SessionKey, SessionRow, Span, Standing, StandingRefusals,
+    TallyRow, TextRow, TraitsRow,
 };
 use spoor::core::traits::{Order, TraitOperation};
 use spoor::ids::{
-    AgentNo, ConsentNo, DeviceNo, FragmentNo, PartNo, ProfileKey, SessionNo, SourceNo, SpaceNo, TraitNo,
-    TypeNo,
+    AgentNo, ConsentNo, DeviceNo, FragmentNo, IdentifierNo, NamespaceNo, PartNo, ProfileKey, SessionNo,
+    SourceNo, SpaceNo, TraitNo, TypeNo,
 };
 use spoor::settings::{ProfileIds, SourceSettings, StoreSettings, TraitKind};
 use spoor::store::checkpoint::Meta;
 use spoor::store::codec::{KeyBytes, decode, encode};
 use spoor::store::log::LogPosition;
-use spoor::store::record::{RecordView, encode_command, encode_record};
+use spoor::store::record::{Cause, RecordView, encode_act, encode_command, encode_record};
 use spoor::{
-    Consent, Engine, Environment, Event, EventSeq, Json, ManualClock, Origin, Settings, Timestamp,
-    TrackRequest, TraitOperations,
+    Act, Consent, Engine, Environment, Event, EventSeq, Json, LinkOutcome, ManualClock, Origin, Settings,
+    Timestamp, TrackRequest, TraitOperations,
 };
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
@@ -183,18 +185,93 @@ fn effects() -> Vec<Effect> {
         Effect::ImplicitPart { part, fragment },
         Effect::Current { session, part, fragment: Some(fragment) },
         Effect::Settled { device },
-        Effect::Join { child: FragmentNo(7), parent: fragment, cause: JoinCause::Session(session) },
+        Effect::Join { child: FragmentNo(7), parent: fragment, cause: JoinCause::Direct(Sample::sample()) },
+        Effect::Join { child: FragmentNo(7), parent: fragment, cause: JoinCause::Link(Sample::sample()) },
         Effect::Met { session, fragment, shared: true },
         Effect::Gap { fragment, source: SourceNo(3), day: 20_454, session },
         Effect::Bridge { kept: SessionNo(7), alias: session },
         Effect::Ended { session, at: TIME },
     ];
+    effects.extend(identity_effects());
     for (no, kind) in (1..).zip(NameKind::ALL) {
         effects.push(Effect::Name { kind, no, text: "a name".into(), trait_kind: None });
     }
     for (no, trait_kind) in (1..).zip([TraitKind::Value, TraitKind::Counter, TraitKind::Collection]) {
         let text = "a trait".into();
         effects.push(Effect::Name { kind: NameKind::Trait, no, text, trait_kind: Some(trait_kind) });
+    }
+    effects
+}
+
+fn identity_effects() -> Vec<Effect> {
+    let (fragment, other, identifier) = (FragmentNo(6), FragmentNo(7), IdentifierNo(10));
+    let result = |outcome, code, merge| LinkResult {
+        namespace: "email".into(),
+        value: "ada@example.com".into(),
+        outcome,
+        code,
+        merge,
+        sides: merge.map(|_| (fragment, other)),
+    };
+    let mut results = vec![
+        result(LinkOutcome::Attached, None, None),
+        result(LinkOutcome::Known, None, None),
+        result(LinkOutcome::Merged, None, Some(1)),
+        result(LinkOutcome::Switched, None, Some(0)),
+        result(LinkOutcome::Quarantined, Some(LinkCode::FragmentsMax), None),
+    ];
+    for code in [
+        LinkCode::ProfileLess,
+        LinkCode::UnknownNamespace,
+        LinkCode::Junk,
+        LinkCode::Unlinkable,
+        LinkCode::Blocked,
+        LinkCode::Cut,
+        LinkCode::Rejected,
+        LinkCode::TwoValues,
+        LinkCode::UniqueConflict,
+        LinkCode::KeptApart,
+        LinkCode::ValuesPerProfile,
+        LinkCode::FragmentsMax,
+        LinkCode::AttachOnly,
+        LinkCode::Unverified,
+    ] {
+        results.push(result(LinkOutcome::Refused, Some(code), None));
+    }
+    let mut effects = vec![
+        Effect::Identifier { no: identifier, namespace: NamespaceNo(2), value: "ada@example.com".into() },
+        Effect::Link { fragment, identifier, joins: true, verified: true, time: TIME },
+        Effect::Direct { one: fragment, other, kind: DirectKind::Session(SessionNo(8)) },
+        Effect::Direct { one: fragment, other, kind: DirectKind::Hand },
+        Effect::Direct { one: fragment, other, kind: DirectKind::Device },
+        Effect::Fragment { fragment, device: DeviceNo(5), key: ProfileKey::Server(uuid()) },
+        Effect::Holder { device: DeviceNo(5), fragment },
+        Effect::Identified { fragment: Some(fragment), results },
+        Effect::Restore { fragment, identifier, joins: true },
+        Effect::Blocked { identifier, blocked: true },
+        Effect::Guard { one: fragment, other, stands: true },
+        Effect::Regroup {
+            roots: vec![fragment],
+            moves: vec![(other, None), (FragmentNo(8), Some((fragment, EventSeq(70_001))))],
+            new_roots: vec![other],
+        },
+        Effect::Acted,
+        Effect::Ruled("{}".into()),
+    ];
+    for limit in [Limit::ValuesPerProfile, Limit::FragmentsMax] {
+        effects.push(Effect::Quarantine { fragment, identifier, limit, verified: false, time: TIME });
+    }
+    let link = Ends::Identifier(Sample::sample());
+    for (ends, standing) in [
+        (link, Standing::Joins),
+        (link, Standing::Attaches),
+        (link, Standing::Cut),
+        (link, Standing::Suspended(true)),
+        (link, Standing::Quarantined(Limit::ValuesPerProfile)),
+        (link, Standing::Rejected),
+        (Ends::Pair(Sample::sample()), Standing::Cut),
+    ] {
+        effects.push(Effect::Loosen { ends, standing });
     }
     effects
 }
@@ -215,6 +292,20 @@ const fn variant(effect: &Effect) -> (usize, &'static str) {
         Effect::Gap { .. } => (10, "Gap"),
         Effect::Bridge { .. } => (11, "Bridge"),
         Effect::Ended { .. } => (12, "Ended"),
+        Effect::Identifier { .. } => (13, "Identifier"),
+        Effect::Link { .. } => (14, "Link"),
+        Effect::Direct { .. } => (15, "Direct"),
+        Effect::Fragment { .. } => (16, "Fragment"),
+        Effect::Holder { .. } => (17, "Holder"),
+        Effect::Quarantine { .. } => (18, "Quarantine"),
+        Effect::Identified { .. } => (19, "Identified"),
+        Effect::Loosen { .. } => (20, "Loosen"),
+        Effect::Restore { .. } => (21, "Restore"),
+        Effect::Blocked { .. } => (22, "Blocked"),
+        Effect::Guard { .. } => (23, "Guard"),
+        Effect::Regroup { .. } => (24, "Regroup"),
+        Effect::Acted => (25, "Acted"),
+        Effect::Ruled(_) => (26, "Ruled"),
     }
 }
 
@@ -225,7 +316,7 @@ fn all_effects(values: &mut Values) {
         let count = seen.entry(place).and_modify(|count| *count += 1).or_insert(1);
         values.value(&format!("effect {name} {count}"), &effect);
     }
-    assert!(seen.keys().copied().eq(0..seen.len()) && seen.len() == 13, "a variant has no sample: {seen:?}");
+    assert!(seen.keys().copied().eq(0..seen.len()) && seen.len() == 27, "a variant has no sample: {seen:?}");
 }
 
 fn request() -> TrackRequest {
@@ -273,15 +364,42 @@ fn all_requests_and_records(values: &mut Values) {
         ("plain", false, Some(request()), said),
         ("silent", false, None, silent),
     ] {
-        let command = request.as_ref().map(encode_command).unwrap_or_default();
+        let command = request.as_ref().map(encode_command);
+        let cause = command.as_ref().map_or(Cause::Engine, |command| Cause::Request(command));
         let mut bytes = Vec::new();
-        encode_record(&mut bytes, stamp, drew, &command, &decision);
+        encode_record(&mut bytes, stamp, drew, cause, &decision);
         let Some(kept) = values.bytes(&format!("record {name}"), &bytes) else { continue };
         let path = Path::new(name);
         let view = RecordView::parse(&kept, path).unwrap();
         let entropy = if drew { stamp.entropy } else { 0 };
         assert_eq!(view.stamp, Stamp { entropy, ..stamp }, "{name}");
         assert_eq!(view.command(path).unwrap(), request, "{name}");
+        assert_eq!(view.act(path).unwrap(), None, "{name}");
+        assert_eq!(view.decision(path).unwrap(), decision, "{name}");
+    }
+    all_acts(values, stamp);
+}
+
+fn all_acts(values: &mut Values, stamp: Stamp) {
+    let (profile, other) = ("p-1".to_owned(), "p-2".to_owned());
+    let identifier = "email:ada@example.com".to_owned();
+    for (name, act) in [
+        ("undo", Act::Undo { merge: "m4-0".to_owned(), keep_apart: true }),
+        ("merge", Act::Merge { profile: profile.clone(), other, force: true }),
+        ("detach", Act::Detach { profile: profile.clone(), identifier: identifier.clone() }),
+        ("attach", Act::Attach { profile, identifier: identifier.clone() }),
+        ("decide", Act::Decide { quarantine: "q4-0".to_owned(), approve: true }),
+        ("block", Act::Block { identifier: identifier.clone() }),
+        ("unblock", Act::Unblock { identifier }),
+    ] {
+        let decision = Decision { effects: vec![Effect::Acted] };
+        let mut bytes = Vec::new();
+        encode_record(&mut bytes, stamp, false, Cause::Act(&encode_act(&act)), &decision);
+        let Some(kept) = values.bytes(&format!("record {name}"), &bytes) else { continue };
+        let path = Path::new(name);
+        let view = RecordView::parse(&kept, path).unwrap();
+        assert_eq!(view.act(path).unwrap(), Some(act), "{name}");
+        assert_eq!(view.command(path).unwrap(), None, "{name}");
         assert_eq!(view.decision(path).unwrap(), decision, "{name}");
     }
 }
@@ -315,9 +433,29 @@ samples! {
     Uuid => uuid();
     Box<str> => "1001".into();
     DeviceKey => DeviceKey { source: SourceNo(3), namespace: "email".into(), value: "ada@example.com".into() };
-    DeviceRow => DeviceRow { holder: FragmentNo(100_000), provisional: true };
+    DeviceRow => DeviceRow { holder: FragmentNo(100_000), first: FragmentNo(6), provisional: true };
     ClientIdRow => ClientIdRow(vec![(SpaceNo(2), FragmentNo(6)), (SpaceNo(3), FragmentNo(100_000))]);
-    GroupRow => GroupRow { members: vec![FragmentNo(6), FragmentNo(100_000)] };
+    IdentifierNo => IdentifierNo(110_000);
+    IdentifierKey => IdentifierKey { namespace: NamespaceNo(2), value: "ada@example.com".into() };
+    IdentifierRow => IdentifierRow { key: Sample::sample(), owner: Some(FragmentNo(6)), links: 300, blocked: true };
+    LinkKey => LinkKey { fragment: FragmentNo(6), identifier: IdentifierNo(110_000) };
+    PairKey => PairKey::of(FragmentNo(100_000), FragmentNo(6));
+    LinkRow => LinkRow {
+        standing: Standing::Joins, order: 300, spans: vec![
+            Span { from: EventSeq(4), to: Some(EventSeq(70_001)), joins: false },
+            Span { from: EventSeq(70_001), to: None, joins: true },
+        ],
+        verified: true, first_seq: EventSeq(4), last_seq: EventSeq(70_001), first_seen: Timestamp(1), last_seen: TIME,
+        kind: Some(DirectKind::Session(SessionNo(8))),
+    };
+    PersonRow => PersonRow {
+        fragments: 2, oldest: FragmentNo(6), identifiers: vec![IdentifierNo(1), IdentifierNo(110_000)],
+        guards: vec![(FragmentNo(6), FragmentNo(7))], split_sessions: vec![SessionNo(8)], changed: EventSeq(70_001),
+    };
+    PersonConsentsRow => PersonConsentsRow(vec![
+        (ConsentNo(1), StandingRefusals { by: vec![FragmentNo(6)], more: true }),
+        (ConsentNo(2), StandingRefusals::default()),
+    ]);
     GapKey => GapKey { fragment: FragmentNo(100_000), source: SourceNo(3), day: 20_454 };
     GapRow => GapRow(vec![SessionNo(8), SessionNo(70_000)]);
     PartOf => PartOf { part: PartNo(80_000), fragment: Some(FragmentNo(100_000)) };
@@ -328,7 +466,7 @@ samples! {
     SessionRow => SessionRow {
         space: SpaceNo(2), source: SourceNo(3), id: "s-1".into(), made: true, created: EventSeq(70_001),
         first: Sample::sample(), current: Sample::sample(), parts: 2, met: vec![FragmentNo(6)], shared: true,
-        silent_at: Some(TIME), alias_of: Some(SessionNo(8)),
+        silent_at: Some(TIME), alias_of: Some(SessionNo(8)), alias_since: Some(EventSeq(70_001)),
     };
     PartRow => PartRow {
         session: Some(SessionNo(70_000)), fragment: Some(FragmentNo(100_000)), numbers: Numbers { timeout_ms: 1_800_000, events: 10,
@@ -379,7 +517,10 @@ fn all_of_the_index(values: &mut Values) {
         fragment: Sample::sample(),
         session: Sample::sample(),
         part: Sample::sample(),
-        names: [1, 2, 3, 4, 5, 300],
+        names: [1, 2, 3, 4, 5, 300, 6],
+        identifier: Sample::sample(),
+        links: 300,
+        rules: u64::MAX - 2,
         events: 70_000,
         bridged: 1,
         unions: 2,
@@ -407,10 +548,11 @@ fn open_store(dir: &Path, clock: &Arc<ManualClock>) -> Engine {
     Engine::open_with(dir, store_settings(), environment).unwrap()
 }
 
-/// A little of everything: devices of both kinds, a join, repeats, a session that fell silent, events without a session.
+/// A little of everything: devices of both kinds, merges, one of which is undone, repeats, a session that fell silent, events without a session.
 fn write_store(dir: &Path) {
     let clock = Arc::new(ManualClock::new(TIME));
     let engine = open_store(dir, &clock);
+    let mut merges = Vec::new();
     for turn in 0..30_i64 {
         clock.advance_ms(60_000);
         let mut request = request();
@@ -422,8 +564,12 @@ fn write_store(dir: &Path) {
         request.sent_at = None;
         request.events[0].id = Some(format!("m-{turn}"));
         request.events[0].time = Some(Timestamp(TIME.0 - turn * 1_000_000));
-        engine.track(request).unwrap();
+        let reply = engine.track(request).unwrap();
+        merges
+            .extend(reply.events.iter().flat_map(|event| &event.links).filter_map(|link| link.merge.clone()));
     }
+    let undone = engine.act(Act::Undo { merge: merges[0].clone(), keep_apart: true }, false).unwrap();
+    assert!(!undone.removed.is_empty());
     clock.advance_ms(3_600_000);
     assert!(engine.tick().unwrap() > 2);
     // The first request of a session is overtaken, and its device then turns out to be a known one.
@@ -435,7 +581,7 @@ fn write_store(dir: &Path) {
         request.events[0].id = Some(id.to_owned());
         engine.track(request).unwrap();
     }
-    assert_eq!(engine.status().fragments - engine.status().profiles, 1);
+    assert!(engine.status().fragments > engine.status().profiles);
     let log = dir.join("log");
     let ends_with = |end: &str| {
         let names =

@@ -29,7 +29,9 @@ pub const IDLE_TIMEOUT_MS: u64 = 75_000;
 pub const SHUTDOWN_TIMEOUT_MS: u64 = 20_000;
 /// Bodies up to this are parsed where they arrive, in bytes; parsing larger ones would hold up other connections.
 pub const PARSE_INLINE_MAX_BYTES: usize = 64 << 10;
-/// Reads at once; further ones wait. Each has a thread, since it may wait for the disk.
+/// Largest body of an act, in bytes.
+pub const ACT_MAX_BYTES: usize = 16 << 10;
+/// Reads and acts at once; further ones wait. Each has a thread, since it may wait for the disk.
 pub const READS_MAX: usize = 32;
 /// What `Retry-After` says, in milliseconds: the writer empties a full mailbox in less.
 pub const RETRY_AFTER_MS: u64 = 1_000;

@@ -1,8 +1,11 @@
 //! What the server asks of the engine, as a trait: so that routes and commands can be tried with a store that is
 //! full, closed or broken, which a sound engine is only by bad luck.
 
-use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, Status, StoredEvent};
-use spoor::{Engine, Error, Reply, TrackError, TrackRequest};
+use spoor::model::{
+    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
+    ReadError, Session, Status, StoredEvent,
+};
+use spoor::{Act, ActError, ActReply, Engine, Error, Reply, TrackError, TrackRequest};
 use std::sync::Arc;
 
 /// Makes the reply to a request that is stored. Costs more than a thread that only passes it on should spend.
@@ -16,9 +19,15 @@ pub type Done = Box<dyn FnOnce(Result<LazyReply, TrackError>) + Send>;
 #[expect(clippy::missing_errors_doc, reason = "the same")]
 pub trait Store: Send + Sync + 'static {
     fn submit(&self, request: TrackRequest, done: Done);
-    fn profile(&self, id: &str) -> Result<Profile, ReadError>;
+    fn act(&self, act: Act, dry_run: bool) -> Result<ActReply, ActError>;
+    fn profile_as_of(&self, id: &str, as_of: AsOf) -> Result<Profile, ReadError>;
+    fn profile_of_identifier(&self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError>;
     fn profile_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError>;
     fn profile_sessions(&self, id: &str, page: &PageRequest) -> Result<Page<Session>, ReadError>;
+    fn profile_links(&self, id: &str, page: &PageRequest) -> Result<Page<Link>, ReadError>;
+    fn profile_history(&self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError>;
+    fn quarantine(&self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError>;
+    fn explain(&self, from: &str, to: &str) -> Result<Explanation, ReadError>;
     fn session(&self, id: &str) -> Result<Session, ReadError>;
     fn session_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError>;
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
@@ -35,8 +44,16 @@ impl Store for Engine {
         });
     }
 
-    fn profile(&self, id: &str) -> Result<Profile, ReadError> {
-        self.snapshot()?.profile(id)
+    fn act(&self, act: Act, dry_run: bool) -> Result<ActReply, ActError> {
+        Self::act(self, act, dry_run)
+    }
+
+    fn profile_as_of(&self, id: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.snapshot()?.profile_as_of(id, as_of)
+    }
+
+    fn profile_of_identifier(&self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.snapshot()?.profile_of_identifier(identifier, as_of)
     }
 
     fn profile_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
@@ -45,6 +62,22 @@ impl Store for Engine {
 
     fn profile_sessions(&self, id: &str, page: &PageRequest) -> Result<Page<Session>, ReadError> {
         self.snapshot()?.profile_sessions(id, page)
+    }
+
+    fn profile_links(&self, id: &str, page: &PageRequest) -> Result<Page<Link>, ReadError> {
+        self.snapshot()?.profile_links(id, page)
+    }
+
+    fn profile_history(&self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
+        self.snapshot()?.profile_history(id, page)
+    }
+
+    fn quarantine(&self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
+        self.snapshot()?.quarantine(page)
+    }
+
+    fn explain(&self, from: &str, to: &str) -> Result<Explanation, ReadError> {
+        self.snapshot()?.explain(from, to)
     }
 
     fn session(&self, id: &str) -> Result<Session, ReadError> {

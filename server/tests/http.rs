@@ -6,6 +6,7 @@ mod fake;
 
 use fake::{Fake, Mood};
 use serde_json::{Value, json};
+use spoor::Act;
 use spoor_server::http::{Server, serve_store};
 use spoor_server::settings::Configuration;
 use std::io::{Read, Write};
@@ -119,7 +120,7 @@ fn a_request_is_answered_in_full_to_a_trusted_source() {
             "session": {"id": "s", "created": true},
             "events": [{"id": "m", "seq": 1, "status": "stored", "profile": "device",
                         "refused": [{"field": "traits.set.a", "code": "trait_kind"}],
-                        "warnings": ["event_id_reused"]}],
+                        "warnings": ["event_id_reused", "fragments_max"]}],
             "warnings": ["profile_mismatch"]
         })
     );
@@ -142,6 +143,200 @@ fn a_public_source_learns_nothing_of_others() {
     assert_eq!(answer.json()["warnings"], json!([]));
     let text = String::from_utf8(answer.body).unwrap();
     assert!(!text.contains("person") && !text.contains("device"), "{text}");
+}
+
+/// The links of the one event of an answer.
+fn links(answer: &Answer) -> Value {
+    answer.json()["events"][0]["links"].clone()
+}
+
+#[test]
+fn each_identifier_has_its_outcome_and_browsers_learn_nothing_from_it() {
+    let mut configuration = configuration();
+    let public =
+        spoor::settings::SourceSettings { keys: spoor::settings::Keys::Public, ..Default::default() };
+    configuration.engine.sources.insert("web".to_owned(), public);
+    let fake = Fake::new();
+    let server = start_with(&fake, &configuration);
+    let answer = post(&server, r#"{"events":[{"id":"m","type":"x","identifiers":{"email":"a"}}]}"#);
+    assert_eq!(
+        links(&answer),
+        json!([
+            {"identifier": "email:a", "outcome": "attached"},
+            {"identifier": "email:b", "outcome": "merged", "merge": "m7-0", "profiles": ["person", "other"]},
+            {"identifier": "email:c", "outcome": "switched"},
+            {"identifier": "email:d", "outcome": "refused", "code": "unique_conflict"},
+            {"identifier": "email:e", "outcome": "refused", "code": "junk"},
+            {"identifier": "email:f", "outcome": "quarantined", "code": "fragments_max", "quarantine": "q7-0"}
+        ])
+    );
+    let answer = post(&server, r#"{"events":[{"id":"m","type":"x"}]}"#);
+    assert_eq!(links(&answer), Value::Null, "an event without identifiers has no links");
+    let answer =
+        post(&server, r#"{"source":"web","events":[{"id":"m","type":"x","identifiers":{"email":"a"}}]}"#);
+    let told: Vec<_> = ["a", "b", "c", "d", "e", "f"]
+        .map(|value| match value {
+            "e" => json!({"identifier": "email:e", "outcome": "refused", "code": "junk"}),
+            _ => json!({"identifier": format!("email:{value}"), "outcome": "accepted"}),
+        })
+        .into();
+    assert_eq!(links(&answer), json!(told));
+    assert_eq!(answer.json()["events"][0]["warnings"], json!(["event_id_reused"]));
+    let text = String::from_utf8(answer.body).unwrap();
+    assert!(!text.contains("person") && !text.contains("m7-0") && !text.contains("q7-0"), "{text}");
+}
+
+/// Sends an act with a body.
+fn decide(server: &Server, target: &str, body: &str) -> Answer {
+    post_as(server, target, "content-type: application/json\r\n", body.as_bytes())
+}
+
+fn delete(server: &Server, target: &str) -> Answer {
+    let head = format!("DELETE {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+    exchange(&mut connect(server), head.as_bytes()).unwrap()
+}
+
+#[test]
+fn acts_arrive_as_they_were_sent() {
+    let fake = Fake::new();
+    let server = start(&fake);
+    let text = str::to_owned;
+    let email = || text("email:ada@example.com");
+    let answers = [
+        decide(&server, "/api/v1/merges?dry_run=true", r#"{"profile":"a/b","other":"c"}"#),
+        decide(&server, "/api/v1/merges", r#"{"profile":"a","other":"c","force":true}"#),
+        delete(&server, "/api/v1/merges/m7-0?keep_apart=true"),
+        delete(&server, "/api/v1/profiles/a%2Fb/identifiers/email:ada%40example.com"),
+        decide(&server, "/api/v1/profiles/a/identifiers", r#"{"identifier":"email:ada@example.com"}"#),
+        decide(&server, "/api/v1/quarantine/q7-0", r#"{"decision":"reject"}"#),
+        decide(&server, "/api/v1/blocked", r#"{"identifier":"email:ada@example.com"}"#),
+        delete(&server, "/api/v1/blocked/email%3Aada%40example.com?dry_run=true"),
+    ];
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    let expected = [
+        (Act::Merge { profile: text("a/b"), other: text("c"), force: false }, true),
+        (Act::Merge { profile: text("a"), other: text("c"), force: true }, false),
+        (Act::Undo { merge: text("m7-0"), keep_apart: true }, false),
+        (Act::Detach { profile: text("a/b"), identifier: email() }, false),
+        (Act::Attach { profile: text("a"), identifier: email() }, false),
+        (Act::Decide { quarantine: text("q7-0"), approve: false }, false),
+        (Act::Block { identifier: email() }, false),
+        (Act::Unblock { identifier: email() }, true),
+    ];
+    assert_eq!(fake.acts(), expected);
+    assert_eq!(answers[0].json()["seq"], Value::Null, "a preview has no place in the log");
+    let times = json!({"first_seen": "1970-01-01T00:00:00.000Z", "last_seen": "1970-01-01T00:00:00.001Z"});
+    let direct = json!({
+        "kind": "hand", "profile": "device", "other": "person", "state": "joined", "verified": true,
+        "first_seq": 1, "last_seq": 7, "first_seen": times["first_seen"], "last_seen": times["last_seen"]
+    });
+    let identifier = json!({
+        "kind": "identifier", "profile": "device", "identifier": "email:a@b.example", "state": "joined",
+        "verified": true, "first_seq": 1, "last_seq": 7, "first_seen": times["first_seen"],
+        "last_seen": times["last_seen"]
+    });
+    let size = |ids| json!({"primary_id": "person", "ids": ids, "sessions": 2, "events": 3});
+    assert_eq!(
+        answers[1].json(),
+        json!({
+            "seq": 8, "merge": "m8-0", "removed": [identifier], "added": [direct],
+            "before": [size(1), size(2)], "after": [size(3)], "not_retaken": [6]
+        })
+    );
+    assert_eq!(
+        get(&server, "/api/v1/profiles/a/links").json(),
+        json!({"items": [identifier, direct], "cursor": "next"})
+    );
+    assert_eq!(
+        get(&server, "/api/v1/explain?from=a&to=b").json(),
+        json!({"same": true, "chain": [identifier, direct], "cut_links": [direct], "cut_identifiers": null})
+    );
+}
+
+#[test]
+fn acts_that_are_not_sound_are_not_done() {
+    let fake = Fake::new();
+    let server = start(&fake);
+    let merges = "/api/v1/merges";
+    let posts = [
+        (merges, "", "400 json_invalid"),
+        (merges, "[]", "400 wrong_type"),
+        (merges, r#"{"profile":"a"}"#, "400 member_missing"),
+        (merges, r#"{"profile":"a","other":"b","dry_run":true}"#, "400 member_unknown"),
+        (merges, r#"{"profile":"a","other":"b","force":"yes"}"#, "400 wrong_type"),
+        ("/api/v1/merges?dry_run=1", r#"{"profile":"a","other":"b"}"#, "400 parameter_invalid"),
+        ("/api/v1/merges?keep_apart=true", r#"{"profile":"a","other":"b"}"#, "400 parameter_unknown"),
+        ("/api/v1/quarantine/q7-0", r#"{"decision":"later"}"#, "400 decision_invalid"),
+        ("/api/v1/quarantine/q7-0", "{}", "400 member_missing"),
+        ("/api/v1/blocked", r#"{"identifiers":["a"]}"#, "400 member_unknown"),
+        ("/api/v1/profiles/a/identifiers", r#"{"identifier":null}"#, "400 member_missing"),
+        ("/api/v1/merges/m7-0", "{}", "405 method_not_allowed"),
+    ];
+    for (target, body, expected) in posts {
+        assert_eq!(decide(&server, target, body).code(), expected, "{target} {body}");
+    }
+    let body = br#"{"profile":"a","other":"b"}"#;
+    for headers in ["", "content-type: text/plain\r\n"] {
+        let answer = post_as(&server, merges, headers, body);
+        assert_eq!(answer.code(), "415 media_type_unsupported", "any page could send {headers:?}");
+    }
+    let large = format!(r#"{{"profile":"{}"}}"#, "a".repeat(17 << 10));
+    assert_eq!(decide(&server, merges, &large).code(), "413 body_too_large");
+    let deletes = [
+        ("unknown", "404 merge_unknown"),
+        ("undone", "409 merge_undone"),
+        ("odd", "409 a_code_of_the_engine"),
+        ("lost", "404 a_code_of_the_engine"),
+        ("broken", "503 indeterminate"),
+        ("%ff", "400 utf8_invalid"),
+        ("m7-0?keep_apart=perhaps", "400 parameter_invalid"),
+        ("m7-0?force=true", "400 parameter_unknown"),
+    ];
+    for (id, expected) in deletes {
+        let answer = delete(&server, &format!("{merges}/{id}"));
+        assert_eq!(answer.code(), expected, "{id}");
+        assert!(!String::from_utf8(answer.body).unwrap().contains("/secret"));
+    }
+    assert!(fake.acts().is_empty());
+}
+
+#[test]
+fn the_past_and_identifiers_are_asked_for() {
+    let fake = Fake::new();
+    let server = start(&fake);
+    let table = [
+        ("profiles/a?at=2026-01-01T00:00:00Z", "200 -"),
+        ("profiles/a?at=1970-01-01T00:00:00Z", "422 at_before_beginning"),
+        ("profiles/a?at=yesterday", "400 time_invalid"),
+        ("profiles/a?at=2026-01-01T00:00:00%2B01:00&until=2026-02-30T00:00:00Z", "400 time_invalid"),
+        ("profiles?identifier=email:ada%40example.com", "200 -"),
+        ("profiles?identifier=email:a&at=1970-01-01T00:00:00Z", "422 at_before_beginning"),
+        ("profiles?identifier=fax:1", "422 unknown_namespace"),
+        ("profiles?identifier=", "400 parameter_invalid"),
+        ("profiles", "400 parameter_invalid"),
+        ("explain?from=a", "400 parameter_invalid"),
+        ("explain?from=a&to=none", "404 not_found"),
+        ("profiles/a/links?from=2026-01-01T00:00:00Z", "400 parameter_unknown"),
+        ("profiles/a/history?limit=0", "400 limit_invalid"),
+    ];
+    for (target, expected) in table {
+        assert_eq!(get(&server, &format!("/api/v1/{target}")).code(), expected, "{target}");
+    }
+    assert_eq!(get(&server, "/api/v1/profiles/large").json()["fragments"], json!(3));
+    assert_eq!(
+        get(&server, "/api/v1/profiles/a/history").json()["items"],
+        json!([{
+            "seq": 7, "at": "1970-01-01T00:00:00.001Z", "kind": "merged", "profile": "device",
+            "identifier": "email:a@b.example", "merge": "m7-0", "profiles": ["person", "other"], "event": "m"
+        }])
+    );
+    assert_eq!(
+        get(&server, "/api/v1/quarantine").json()["items"],
+        json!([{
+            "id": "q7-0", "profile": "device", "primary_id": "person", "identifier": "email:a@b.example",
+            "code": "fragments_max", "seq": 7, "at": "1970-01-01T00:00:00.001Z", "other": "other"
+        }])
+    );
 }
 
 #[test]
@@ -362,7 +557,9 @@ fn reads_have_the_documented_shape() {
         profile,
         json!({
             "id": "a/b", "primary_id": "person", "ids": ["person", "a/b"],
-            "traits": {"plan": "pro", "tags": [1, {"x": null}]}, "identifiers": [],
+            "traits": {"plan": "pro", "tags": [1, {"x": null}]},
+            "identifiers": [{"namespace": "email", "value": "a@b.example",
+                             "first_seen": "1970-01-01T00:00:00.500Z", "last_seen": "1970-01-01T00:00:01.000Z"}],
             "consents": {"ads": "refused", "marketing": "granted"},
             "counters": {"events": 3, "sessions": 2, "implicit_sessions": 1, "page_views": 1},
             "created_at": "1970-01-01T00:00:01.000Z", "first_seen": "1970-01-01T00:00:00.500Z", "last_seen": null

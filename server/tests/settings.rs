@@ -1,7 +1,7 @@
 //! Settings: layers, origins, what is refused and by which key, and that what is printed is read back.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use spoor::settings::{Keys, Normalizer, ProfileIds, Sessions, TraitKind, TraitPolicy};
+use spoor::settings::{Keys, Merges, Normalizer, ProfileIds, Sessions, TraitKind, TraitPolicy};
 use spoor_server::settings::{Configuration, Effective, Flags, Origin, SettingsError, load_from, print};
 use std::path::PathBuf;
 
@@ -66,6 +66,7 @@ fn a_whole_file_arrives() {
         default_country = "AU"
         conversions = ["order"]
         page_views = []
+        merges = "verified"
         [sources."back end"]
         server = true
         profile_ids = "client"
@@ -73,6 +74,19 @@ fn a_whole_file_arrives() {
         priority = 9
         [identifiers.crm]
         unique = true
+        merges = false
+        values_per_profile = 3
+        fragments_max = 7
+        blocked = ["0"]
+        blocked_patterns = ["^test"]
+        [[identification]]
+        event = "sign-in"
+        identifiers = { email = "properties.email", crm = "context.user.id" }
+        verified = true
+        [[identification]]
+        event = "*"
+        source = "shop"
+        identifiers.phone = "traits.phone"
         [traits.height]
         kind = "value"
         policy = "max"
@@ -91,7 +105,21 @@ fn a_whole_file_arrives() {
     assert_eq!((email.normalize, email.priority, email.unique), (Normalizer::Email, 9, false));
     let crm = &engine.identifiers["crm"];
     assert_eq!((crm.normalize, crm.priority, crm.unique), (Normalizer::Text, 100, true));
+    assert_eq!((crm.merges, crm.values_per_profile, crm.fragments_max), (Merges::Never, 3, 7));
+    assert_eq!(
+        (crm.blocked.as_slice(), crm.blocked_patterns.as_slice()),
+        (&["0".to_owned()][..], &["^test".to_owned()][..])
+    );
+    assert_eq!((email.merges, email.values_per_profile, email.fragments_max), (Merges::Always, 20, 1_000));
     assert_eq!(engine.identifiers.len(), 4);
+    assert_eq!((shop.merges, backend.merges), (Merges::Verified, Merges::Always));
+    let points: Vec<_> = engine
+        .identification
+        .iter()
+        .map(|point| (point.event.as_str(), point.source.as_str(), point.identifiers.len(), point.verified))
+        .collect();
+    assert_eq!(points, [("sign-in", "*", 2, true), ("*", "shop", 1, false)]);
+    assert_eq!(engine.identification[0].identifiers["crm"], "context.user.id");
     let height = &engine.traits["height"];
     assert_eq!((height.kind, height.policy), (Some(TraitKind::Value), TraitPolicy::Max));
 }
@@ -138,19 +166,83 @@ fn what_is_wrong_is_named() {
             "[sources.\" a\"]",
             "settings: sources.\" a\": the name must be 1 to 128 bytes without blanks around it",
         ),
-        ("[sources.a]\nmerges = false", "settings: sources.a.merges: not yet supported"),
-        ("[identifiers.x]\nfragments_max = 1", "settings: identifiers.x.fragments_max: not yet supported"),
         (
-            "[identifiers.x]\nvalues_per_profile = 1",
-            "settings: identifiers.x.values_per_profile: not yet supported",
+            "[sources.a]\nmerges = \"never\"",
+            "settings: sources.a.merges: true or false or \"verified\" is expected, this is \"never\"",
         ),
-        ("[identifiers.x]\nmerges = true", "settings: identifiers.x.merges: not yet supported"),
-        ("[identifiers.x]\nblocked = []", "settings: identifiers.x.blocked: not yet supported"),
         (
-            "[identifiers.x]\nblocked_patterns = []",
-            "settings: identifiers.x.blocked_patterns: not yet supported",
+            "[identifiers.x]\nmerges = \"true\"",
+            "settings: identifiers.x.merges: true or false or \"verified\" is expected, this is \"true\"",
         ),
-        ("[[identification]]\nevent = \"x\"", "settings: identification: not yet supported"),
+        (
+            "[identifiers.\"a:b\"]",
+            "settings: identifiers.\"a:b\": the name must not contain a colon, which ends it where an identifier is written",
+        ),
+        ("[identifiers.x]\nfragments_max = 0", "settings: identifiers.x.fragments_max: must be 1 or more"),
+        (
+            "[identifiers.x]\nfragments_max = -1",
+            "settings: identifiers.x.fragments_max: a whole number in range is expected, this is -1",
+        ),
+        (
+            "[identifiers.x]\nvalues_per_profile = 10001",
+            "settings: identifiers.x.values_per_profile: must be from 1 to 10000",
+        ),
+        (
+            "[identifiers.x]\nblocked = \"a\"",
+            "settings: identifiers.x.blocked: a list of text is expected, this is \"a\"",
+        ),
+        (
+            "[identifiers.x]\nblocked = [\" \"]",
+            "settings: identifiers.x.blocked: an empty value identifies nobody anyway",
+        ),
+        (
+            "[identifiers.x]\nblocked_patterns = [\"a\", \"(\"]",
+            "settings: identifiers.x.blocked_patterns: \"(\" is no regular expression: unclosed group",
+        ),
+        (
+            "[identifiers.x]\nexpires_after = \"1d\"",
+            "settings: identifiers.x.expires_after: not yet supported",
+        ),
+        (
+            "[identification]\nevent = \"x\"",
+            "settings: identification: a list of tables is expected, this is table",
+        ),
+        (
+            "[[identification]]\nsource = \"*\"",
+            "settings: identification[0].event: an event type of 1 to 128 bytes is needed, or \"*\" for any",
+        ),
+        (
+            "[[identification]]\nevent = \"x\"",
+            "settings: identification[0].identifiers: at least one namespace and its path are needed",
+        ),
+        (
+            "[[identification]]\nevent = \"x\"\nidentifiers.email = \"properties.email\"\n[[identification]]\nevent = \"y\"\nsource = \"shop\"",
+            "settings: identification[1].source: no source \"shop\" is declared; \"*\" is any",
+        ),
+        (
+            "[sources.a]\n[[identification]]\nevent = \"y\"\nsource = \"default\"",
+            "settings: identification[0].source: no source \"default\" is declared; \"*\" is any",
+        ),
+        (
+            "[[identification]]\nevent = \"x\"\nidentifiers.crm = \"properties.crm\"",
+            "settings: identification[0].identifiers.crm: no namespace \"crm\" is declared",
+        ),
+        (
+            "[[identification]]\nevent = \"x\"\nidentifiers.email = \"property.email\"",
+            "settings: identification[0].identifiers.email: a path such as properties.email is expected, this is \"property.email\": it begins with properties, context or traits",
+        ),
+        (
+            "[[identification]]\nevent = \"x\"\nidentifiers.email = \"traits.\"",
+            "settings: identification[0].identifiers.email: a path such as properties.email is expected, this is \"traits.\": it begins with properties, context or traits",
+        ),
+        (
+            "[[identification]]\nevent = \"x\"\nidentifiers.email = \"traits.a\"\nidentifers.phone = \"traits.b\"",
+            "settings: identification[0].identifers: unknown key",
+        ),
+        (
+            "[[identification]]\nevent = \"x\"\nverified = \"yes\"",
+            "settings: identification[0].verified: true or false is expected, this is \"yes\"",
+        ),
         (
             "[traits.x]\npolicy = \"last\"",
             "settings: traits.x.policy: \"latest\" or \"first\" or \"max\" or \"min\" or \"any\" or \"all\" is expected, this is \"last\"",
@@ -215,8 +307,18 @@ fn what_is_printed_names_origins_and_is_read_back() {
         [sources."a b"]
         ids = "x\"y"
         conversions = ["a", "b"]
+        merges = false
         [identifiers.crm]
         normalize = "email"
+        merges = "verified"
+        fragments_max = 5
+        blocked = ["a\"b@c.example"]
+        blocked_patterns = ['^\d+"$']
+        [identifiers."a.b"]
+        [[identification]]
+        event = "sign in"
+        source = "a b"
+        identifiers = { crm = "properties.a", "a.b" = "traits.b" }
         [traits.t]
         kind = "counter"
         policy = "any"
@@ -231,6 +333,16 @@ fn what_is_printed_names_origins_and_is_read_back() {
         "[sources.\"a b\"]",
         "conversions = [\"a\", \"b\"]  # file",
         "page_views = [\"page-view\"]  # default",
+        "merges = false  # file",
+        "merges = \"verified\"  # file",
+        "merges = true  # default",
+        "fragments_max = 5  # file",
+        "values_per_profile = 20  # default",
+        "[[identification]]",
+        "event = \"sign in\"  # file",
+        "verified = false  # default",
+        "identifiers.crm = \"properties.a\"  # file",
+        "identifiers.\"a.b\" = \"traits.b\"  # file",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "{line} is not in\n{printed}");
     }

@@ -13,6 +13,7 @@ use super::rows::{
     NameKind, NameRow, PartOf, PartRow, Posting, RepeatKey, SessionKey, SessionRow, TallyRow, TextRow,
     TraitsRow,
 };
+use super::sources::rules_hash;
 use super::traits::Order;
 use super::view::State;
 use crate::error::Error;
@@ -97,11 +98,15 @@ pub fn apply<S: State>(state: &mut S, received: Timestamp, effect: &Effect) -> R
         Effect::Bridge { kept, alias } => apply_bridge(state, *kept, *alias),
         Effect::Ended { session, at } => {
             change_session(state, *session, |row| row.silent_at = Some(*at))?;
-            take_seq(state);
+            take_seq(state, received);
             Ok(())
         }
-        Effect::Acted | Effect::Ruled(_) => {
-            take_seq(state);
+        Effect::Acted => {
+            take_seq(state, received);
+            Ok(())
+        }
+        Effect::Ruled(rules) => {
+            count(state, |counters| counters.rules = rules_hash(rules));
             Ok(())
         }
         Effect::Fragment { fragment, device, key } => {
@@ -112,8 +117,11 @@ pub fn apply<S: State>(state: &mut S, received: Timestamp, effect: &Effect) -> R
     }
 }
 
-fn take_seq<S: State>(state: &mut S) {
-    count(state, |counters| counters.seq = counters.seq.next());
+fn take_seq<S: State>(state: &mut S, received: Timestamp) {
+    count(state, |counters| {
+        counters.seq = counters.seq.next();
+        counters.received = counters.received.max(received);
+    });
 }
 
 fn make_fragment<S: State>(

@@ -61,11 +61,16 @@ pub(super) struct Choice {
     pub session: Option<ChosenSession>,
 }
 
-/// A session that was sent.
+/// A session that was sent. Its part is found, or opened, when it is known whose events go there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChosenSession {
-    pub session: SessionNo,
-    pub part: PartNo,
+    /// `None`: it is still to be opened.
+    pub session: Option<SessionNo>,
+    /// `None`: not looked for yet.
+    pub part: Option<PartNo>,
+    /// Whether the session goes on with that part.
+    pub becomes_current: bool,
+    /// Whether this request made it.
     pub created: bool,
 }
 
@@ -76,42 +81,54 @@ impl<S: State> Decider<'_, S> {
         sent: &Sent,
     ) -> Result<Choice, Error> {
         let command = self.command;
+        let sends_session = command.request.session.is_some();
+        let created = session.as_ref().is_none_or(|(_, row)| row.created >= self.first_seq);
+        let chosen =
+            |session, becomes_current| ChosenSession { session, part: None, becomes_current, created };
         if command.request.profile_less {
-            return self.choose_profile_less(session);
+            let known = session.map(|(session, _)| session);
+            return Ok(Choice { profile: None, session: sends_session.then(|| chosen(known, false)) });
         }
-        let Some(id) = command.request.session.as_deref() else {
+        if !sends_session {
             return Ok(Choice { profile: Some(self.by_sent(sent, false)?), session: None });
-        };
+        }
         let Some((session, row)) = session else {
             let profile = self.by_sent(sent, true)?;
-            let session = self.open_session(id, false, Some(profile.fragment))?;
-            return Ok(Choice { profile: Some(profile), session: Some(session) });
+            return Ok(Choice { profile: Some(profile), session: Some(chosen(None, false)) });
         };
         let (profile, becomes_current) = self.by_session(session, &row, sent)?;
-        let part = self.part_in(session, &row, Some(profile.fragment))?;
-        if becomes_current && row.current.part != part {
-            self.emit(Effect::Current { session, part, fragment: Some(profile.fragment) })?;
-        }
-        // Made by an earlier event of this request, perhaps.
-        let created = row.created >= self.first_seq;
-        let session = ChosenSession { session, part, created };
-        Ok(Choice { profile: Some(profile), session: Some(session) })
+        let session = Some(chosen(Some(session), becomes_current));
+        Ok(Choice { profile: Some(profile), session })
     }
 
-    fn choose_profile_less(
+    /// The part of a chosen session for a fragment, opened now if there is none.
+    pub(super) fn part_of(
         &mut self,
-        session: Option<(SessionNo, Arc<SessionRow>)>,
-    ) -> Result<Choice, Error> {
-        let command = self.command;
-        let session = match (command.request.session.as_deref(), session) {
-            (None, _) => None,
-            (Some(id), None) => Some(self.open_session(id, false, None)?),
-            (Some(_), Some((session, row))) => {
-                let part = self.part_in(session, &row, None)?;
-                Some(ChosenSession { session, part, created: false })
+        chosen: &mut ChosenSession,
+        fragment: Option<FragmentNo>,
+    ) -> Result<PartNo, Error> {
+        if let Some(part) = chosen.part {
+            return Ok(part);
+        }
+        let part = match chosen.session {
+            None => {
+                let command = self.command;
+                let id = command.request.session.as_deref().unwrap_or_default();
+                let (session, part) = self.open_session(id, false, fragment)?;
+                chosen.session = Some(session);
+                part
+            }
+            Some(session) => {
+                let row = self.state.sessions(&session)?.ok_or_else(|| missing("session"))?;
+                let part = self.part_in(session, &row, fragment)?;
+                if chosen.becomes_current && row.current.part != part {
+                    self.emit(Effect::Current { session, part, fragment })?;
+                }
+                part
             }
         };
-        Ok(Choice { profile: None, session })
+        chosen.part = Some(part);
+        Ok(part)
     }
 
     /// The fragment where no session decides. A device made without an id in a session is provisional.
@@ -267,14 +284,14 @@ impl<S: State> Decider<'_, S> {
         id: &str,
         made: bool,
         fragment: Option<FragmentNo>,
-    ) -> Result<ChosenSession, Error> {
+    ) -> Result<(SessionNo, PartNo), Error> {
         let (space, source) = (self.space_no()?, self.source_no()?);
         let counters = self.state.counters();
         let (session, part) = (counters.session.next(), counters.part.next());
         let timeout_ms = self.command.source.timeout_ms;
         let id = id.into();
         self.emit(Effect::Session { session, space, source, id, made, part, fragment, timeout_ms })?;
-        Ok(ChosenSession { session, part, created: true })
+        Ok((session, part))
     }
 
     /// The part of a session for a fragment, opened now if there is none.
@@ -287,15 +304,6 @@ impl<S: State> Decider<'_, S> {
         if let Some(part) = part_for(self.state, session, row, fragment)? {
             return Ok(part);
         }
-        self.open_part(session, fragment)
-    }
-
-    /// Opens a further part of a session; with a fragment, the session goes on with it.
-    pub(super) fn open_part(
-        &mut self,
-        session: SessionNo,
-        fragment: Option<FragmentNo>,
-    ) -> Result<PartNo, Error> {
         let part = self.state.counters().part.next();
         let timeout_ms = self.command.source.timeout_ms;
         self.emit(Effect::Part { part, session, fragment, timeout_ms })?;

@@ -151,6 +151,18 @@ impl<'a, S: View> Decider<'a, S> {
     }
 }
 
+impl<S> Decider<'_, S> {
+    /// Whether an id was drawn.
+    pub(super) const fn drew(&self) -> bool {
+        self.draws > 0
+    }
+
+    /// What was decided.
+    pub(super) fn into_effects(self) -> Vec<Effect> {
+        self.effects
+    }
+}
+
 impl<S: State> Decider<'_, S> {
     fn run(&mut self) -> Result<Outcome, Error> {
         let session = self.find_session()?;
@@ -159,6 +171,7 @@ impl<S: State> Decider<'_, S> {
             Firsts::All(firsts) => return self.answer_repeats(&firsts, &by_id),
             Firsts::Some(first) => first,
         };
+        self.note_rules()?;
         self.stamp_clock();
         if by_id == Sent::Unknown {
             self.warn("profile_unknown");
@@ -204,6 +217,15 @@ impl<S: State> Decider<'_, S> {
             }
         }
         Ok(self.outcome(events))
+    }
+
+    /// A change of the rules of identity is in the record of the first decision that is made by them.
+    pub(super) fn note_rules(&mut self) -> Result<(), Error> {
+        let (rules, hash) = &self.registry.rules;
+        if self.state.counters().rules == *hash {
+            return Ok(());
+        }
+        self.emit(Effect::Ruled(rules.clone()))
     }
 
     fn stamp_clock(&mut self) {

@@ -207,7 +207,12 @@ pub enum Effect {
         time: Timestamp,
     },
     /// What became of the identifiers of the event that follows.
-    Identified(Vec<LinkResult>),
+    Identified {
+        /// The fragment that the event goes to.
+        fragment: Option<FragmentNo>,
+        /// In the order decided.
+        results: Vec<LinkResult>,
+    },
     /// A link does not hold any more, for now or for good.
     Loosen {
         /// What it joins.
@@ -252,7 +257,7 @@ pub enum Effect {
     },
     /// A person acted; what came of it stands before this. Takes one sequence number.
     Acted,
-    /// The rules of identity were changed to these: the settings, as JSON. Takes one sequence number.
+    /// The rules of identity are these from here on: the settings, as JSON.
     Ruled(Box<str>),
 }
 
@@ -260,7 +265,7 @@ impl Effect {
     /// Whether it takes a sequence number.
     #[must_use]
     pub const fn takes_seq(&self) -> bool {
-        matches!(self, Self::Event(_) | Self::Ended { .. } | Self::Acted | Self::Ruled(_))
+        matches!(self, Self::Event(_) | Self::Ended { .. } | Self::Acted)
     }
 }
 
@@ -320,6 +325,12 @@ pub enum LinkCode {
 }
 
 impl LinkCode {
+    /// Whether it tells of somebody else, and not of the value alone: such refusals are part of a profile's history.
+    #[must_use]
+    pub const fn is_conflict(self) -> bool {
+        matches!(self, Self::TwoValues | Self::UniqueConflict | Self::KeptApart)
+    }
+
     /// As it is written in an answer.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -56,11 +56,14 @@ impl<S: State> Decider<'_, S> {
         else {
             return Err(super::apply::missing("event"));
         };
+        // In a session that is still to be opened there are no repeats.
+        let is_new = choice.session.is_some_and(|chosen| chosen.session.is_none());
         let (scope, found) = match found {
-            Some(found) => found,
+            Some((scope, found)) => (Some(scope), found),
+            None if is_new => (None, Repeat::New { step: Some(0), reused: false }),
             None => {
                 let scope = self.scope_of(&choice, by_id)?;
-                (scope, self.find_repeat(scope, index)?)
+                (Some(scope), self.find_repeat(scope, index)?)
             }
         };
         let (step, reused) = match found {
@@ -68,11 +71,15 @@ impl<S: State> Decider<'_, S> {
             Repeat::New { step, reused } => (step, reused),
         };
         let (time, clamped) = self.event_time(event, index);
-        let (choice, links) = match parsed.identifiers.as_slice() {
+        let (mut choice, links) = match parsed.identifiers.as_slice() {
             [] => (choice, Vec::new()),
             _ => self.identify(index, choice, time)?,
         };
-        let (part, session) = self.place(&choice, time)?;
+        let (part, session) = self.place(&mut choice, time)?;
+        let scope = match scope {
+            Some(scope) => scope,
+            None => self.scope_of(&choice, by_id)?,
+        };
         let accepted = self.accept(event, parsed, choice.profile, time)?;
         let event_type = match command.names.event_types.get(index) {
             Some(Some(no)) => TypeNo(*no),
@@ -84,7 +91,8 @@ impl<S: State> Decider<'_, S> {
             (Some(packed), None) => AgentNo(self.name(NameKind::Agent, packed)?),
         };
         if !links.is_empty() {
-            self.emit(Effect::Identified(links.clone()))?;
+            let fragment = choice.profile.map(|at| at.fragment);
+            self.emit(Effect::Identified { fragment, results: links.clone() })?;
         }
         self.merges = 0;
         self.emit(Effect::Event(EventEffect {
@@ -131,7 +139,7 @@ impl<S: State> Decider<'_, S> {
             }
             _ => by_id.clone(),
         };
-        let session = choice.session.map(|session| session.session);
+        let session = choice.session.and_then(|chosen| chosen.session);
         Ok(self.scope(session, by_id, &sent)?.unwrap_or(RepeatScope::Source(source)))
     }
 
@@ -172,13 +180,15 @@ impl<S: State> Decider<'_, S> {
     /// The part that an event goes to, and the session to name in the reply if it is not an implicit one.
     fn place(
         &mut self,
-        choice: &Choice,
+        choice: &mut Choice,
         time: Timestamp,
     ) -> Result<(Option<PartNo>, Option<SessionOutcome>), Error> {
-        if let Some(chosen) = choice.session {
+        let fragment = choice.profile.map(|at| at.fragment);
+        if let Some(chosen) = &mut choice.session {
+            let part = self.part_of(chosen, fragment)?;
+            let created = chosen.created;
             let id = self.command.request.session.as_deref().unwrap_or_default();
-            let session = SessionOutcome { name: SessionName::Id(id.into()), created: chosen.created };
-            return Ok((Some(chosen.part), Some(session)));
+            return Ok((Some(part), Some(SessionOutcome { name: SessionName::Id(id.into()), created })));
         }
         let Some(at) = choice.profile else { return Ok((None, None)) };
         if self.command.source.by_inactivity {
@@ -205,7 +215,7 @@ impl<S: State> Decider<'_, S> {
         let session = match near.split_first() {
             None => {
                 let id = self.draw_id().to_string();
-                self.open_session(&id, true, Some(at.fragment))?.session
+                self.open_session(&id, true, Some(at.fragment))?.0
             }
             Some((kept, others)) => {
                 for alias in others {

@@ -216,6 +216,29 @@ impl Tree {
         at
     }
 
+    /// Position of the union that joined two fragments: the latest on the way between them.
+    #[must_use]
+    pub fn joined(&self, one: FragmentNo, other: FragmentNo) -> EventSeq {
+        let path = |from: FragmentNo| {
+            let mut path = vec![(from, EventSeq(0))];
+            while let Some((parent, since)) = path.last().and_then(|(at, _)| self.parents.get(at)) {
+                path.push((*parent, *since));
+            }
+            path
+        };
+        let (left, right) = (path(one), path(other));
+        let mut latest = EventSeq(0);
+        for (path, other) in [(&left, &right), (&right, &left)] {
+            for (place, (fragment, since)) in path.iter().enumerate() {
+                latest = if place == 0 { latest } else { latest.max(*since) };
+                if other.iter().any(|(met, _)| met == fragment) {
+                    break;
+                }
+            }
+        }
+        latest
+    }
+
     /// The parent of a fragment, and since when.
     #[must_use]
     pub fn parent(&self, fragment: FragmentNo) -> Option<(FragmentNo, EventSeq)> {

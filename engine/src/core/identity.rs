@@ -20,7 +20,6 @@ use super::rows::{
     DirectKind, IdentifierKey, IdentifierRow, Limit, LinkKey, ListKey, ListKind, NameKind, PairKey,
     PersonRow, ProfileAt, Standing,
 };
-use super::session::part_for;
 use super::sources::Namespace;
 use super::view::State;
 use crate::error::Error;
@@ -122,7 +121,7 @@ impl<S: State> Decider<'_, S> {
             let resolved = self.resolve(at.fragment, evidence)?;
             if resolved.outcome == LinkOutcome::Switched {
                 switched = true;
-                choice = self.follow_switch(choice, resolved.fragment)?;
+                choice = self.follow_switch(choice, resolved.fragment);
             }
             results.push(LinkResult {
                 namespace: identifier.namespace.clone(),
@@ -137,27 +136,13 @@ impl<S: State> Decider<'_, S> {
     }
 
     /// The event, and the rest of its session, go to the fragment of whoever sits there now.
-    fn follow_switch(&mut self, choice: Choice, fragment: FragmentNo) -> Result<Choice, Error> {
+    fn follow_switch(&mut self, choice: Choice, fragment: FragmentNo) -> Choice {
         self.warn("profile_switched");
         let reason = choice.profile.map_or(crate::reply::Reason::Sent, |at| at.reason);
         let profile = ProfileAt { fragment, reason };
         self.chosen.push(profile);
-        let Some(chosen) = choice.session else {
-            return Ok(Choice { profile: Some(profile), session: None });
-        };
-        let session = chosen.session;
-        let row = self.state.sessions(&session)?.ok_or_else(|| missing("session"))?;
-        let part = match part_for(self.state, session, &row, Some(fragment))? {
-            Some(part) => {
-                if row.current.part != part {
-                    self.emit(Effect::Current { session, part, fragment: Some(fragment) })?;
-                }
-                part
-            }
-            None => self.open_part(session, Some(fragment))?,
-        };
-        let session = Some(ChosenSession { session, part, created: chosen.created });
-        Ok(Choice { profile: Some(profile), session })
+        let follow = |chosen| ChosenSession { part: None, becomes_current: true, ..chosen };
+        Choice { profile: Some(profile), session: choice.session.map(follow) }
     }
 
     /// Decides one identifier for a fragment.
@@ -316,6 +301,28 @@ impl<S: State> Decider<'_, S> {
         let row = self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?;
         let owner = row.owner.map(|owner| root_of(self.state, owner)).transpose()?;
         Ok(Found { no: Some(*no), row: Some(row), owner })
+    }
+
+    /// A fragment of whoever has an identifier by a joining link.
+    pub(super) fn owner_of(&self, identifier: &CommandIdentifier) -> Result<Option<FragmentNo>, Error> {
+        Ok(self.find(identifier)?.owner)
+    }
+
+    /// The number of an identifier, if it has one.
+    pub(super) fn known_identifier(
+        &self,
+        identifier: &CommandIdentifier,
+    ) -> Result<Option<IdentifierNo>, Error> {
+        Ok(self.find(identifier)?.no)
+    }
+
+    /// The number of an identifier, given now if it has none.
+    pub(super) fn number_identifier(
+        &mut self,
+        identifier: &CommandIdentifier,
+    ) -> Result<IdentifierNo, Error> {
+        let found = self.find(identifier)?;
+        self.identifier_no(&found, identifier)
     }
 
     /// The number of an identifier, given now if it has none.
@@ -482,7 +489,7 @@ impl<S: State> Decider<'_, S> {
         kind: DirectKind,
     ) -> Result<bool, Error> {
         let pair = PairKey::of(one, other);
-        if self.state.directs(&pair)?.is_some_and(|row| !row.standing.holds()) {
+        if self.state.directs(&pair)?.is_some_and(|row| row.standing == Standing::Cut) {
             return Ok(false);
         }
         let roots = (root_of(self.state, one)?, root_of(self.state, other)?);

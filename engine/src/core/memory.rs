@@ -138,7 +138,7 @@ impl MemoryState {
         let mut seq = first_seq;
         let mut links = Vec::new();
         for effect in &decision.effects {
-            if let Effect::Identified(results) = effect {
+            if let Effect::Identified { results, .. } = effect {
                 links.clone_from(results);
             }
             let Effect::Event(event) = effect else { continue };

@@ -22,7 +22,8 @@ pub mod rows;
 pub mod session;
 pub mod view;
 
-// From a request to its effects.
+// From a request, or an act, to its effects.
+pub mod acts;
 mod choose;
 pub mod decide;
 mod event;

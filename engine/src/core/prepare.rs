@@ -34,6 +34,16 @@ pub struct Command {
     pub names: KnownNames,
 }
 
+impl Command {
+    /// What stands for a request where a person acts: no events, and a source that is trusted with nothing.
+    #[must_use]
+    pub fn of_an_act() -> Self {
+        let request = TrackRequest::default();
+        let source = Arc::new(Source::of_an_act());
+        Self { request, source, agent: None, events: Vec::new(), names: KnownNames::default() }
+    }
+}
+
 /// What decisions need of an event, beside the event itself.
 #[derive(Debug)]
 pub struct CommandEvent {

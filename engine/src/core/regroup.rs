@@ -8,7 +8,7 @@
 //! 3. A regrouping sets the parents that the remaining links give, and works the persons out anew.
 
 use super::apply::{count, missing, owned};
-use super::decision::{Effect, Ends};
+use super::decision::{Effect, Ends, LinkCode};
 use super::person::{change_person, join_persons, person_of, rebuild_person};
 use super::root::root_of;
 use super::rows::{
@@ -101,6 +101,12 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
         }
         Effect::Guard { one, other, stands } => apply_guard(state, *one, *other, *stands),
         Effect::Regroup { roots, moves, new_roots } => regroup(state, roots, moves, new_roots),
+        Effect::Identified { fragment: Some(fragment), results } => {
+            if results.iter().any(|result| result.code.is_some_and(LinkCode::is_conflict)) {
+                note(state, *fragment);
+            }
+            Ok(())
+        }
         // What was answered; the effects beside it did it. Everything else is the business of `apply`.
         _ => Ok(()),
     }

@@ -78,7 +78,7 @@ pub fn event_at(effects: &[Effect], place: usize) -> Option<(&EventEffect, &[Lin
     let mut left = place;
     for effect in effects {
         match effect {
-            Effect::Identified(results) => links = results,
+            Effect::Identified { results, .. } => links = results,
             Effect::Event(event) if left == 0 => return Some((event, links)),
             Effect::Event(_) => {
                 links = &[];

@@ -435,6 +435,24 @@ pub struct LinkRow {
     pub kind: Option<DirectKind>,
 }
 
+impl LinkRow {
+    /// A link that is only thought of, said at a position.
+    #[must_use]
+    pub const fn planned(seq: EventSeq) -> Self {
+        Self {
+            standing: Standing::Cut,
+            order: 0,
+            spans: Vec::new(),
+            verified: true,
+            first_seq: seq,
+            last_seq: seq,
+            first_seen: Timestamp(0),
+            last_seen: Timestamp(0),
+            kind: None,
+        }
+    }
+}
+
 /// Why two fragments are one person without an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum DirectKind {
@@ -590,6 +608,8 @@ pub struct Counters {
     pub events: u64,
     /// Sessions that became an alias of an older one.
     pub bridged: u64,
+    /// Hash of the rules of identity that were recorded last.
+    pub rules: u64,
     /// Unions of two persons, less partings.
     pub unions: u64,
 }

@@ -43,6 +43,26 @@ pub struct Source {
     pub merges: Merges,
 }
 
+impl Source {
+    /// The source of what a person does.
+    #[must_use]
+    pub fn of_an_act() -> Self {
+        Self {
+            name: "".into(),
+            space: "".into(),
+            trusted: false,
+            secret: true,
+            server: false,
+            by_inactivity: false,
+            timeout_ms: 0,
+            default_country: None,
+            conversions: HashSet::new(),
+            page_views: HashSet::new(),
+            merges: Merges::Always,
+        }
+    }
+}
+
 /// One namespace of identifiers, resolved.
 #[derive(Debug)]
 pub struct Namespace {
@@ -73,8 +93,8 @@ pub struct Registry {
     /// Traits that need other than the default.
     pub traits: BTreeMap<String, TraitSettings>,
     points: Vec<IdentificationPoint>,
-    /// What of the settings decides who is who, as JSON: a change of it is recorded.
-    pub rules: Box<str>,
+    /// What of the settings decides who is who, as JSON, and its hash: a change of it is recorded.
+    pub rules: (Box<str>, u64),
 }
 
 impl Registry {
@@ -98,17 +118,9 @@ impl Registry {
         }
         check_points(settings, &namespaces)?;
         let points = settings.identification.clone();
-        let countries: BTreeMap<&String, _> = settings
-            .sources
-            .iter()
-            .map(|(name, source)| (name, (source.keys, source.merges, &source.default_country)))
-            .collect();
-        let rules = serde_json::json!({
-            "identifiers": settings.identifiers,
-            "identification": settings.identification,
-            "sources": countries,
-        });
-        let rules = rules.to_string().into();
+        let rules = rules_of(settings);
+        let hash = rules_hash(&rules);
+        let rules = (rules.into(), hash);
         Ok(Self { sources, namespaces, traits: settings.traits.clone(), points, rules })
     }
 
@@ -127,6 +139,38 @@ impl Registry {
     pub fn source(&self, name: Option<&str>) -> Option<&Arc<Source>> {
         self.sources.get(name.unwrap_or(DEFAULT_SOURCE))
     }
+}
+
+/// What of the settings decides who is who, as JSON; empty if it is what holds when nothing is said.
+fn rules_of(settings: &Settings) -> String {
+    let differs = |source: &&SourceSettings| {
+        source.merges != Merges::Always || source.default_country.is_some() || source.keys != Keys::Secret
+    };
+    let sources: BTreeMap<&String, _> = settings
+        .sources
+        .iter()
+        .filter(|(_, source)| differs(source))
+        .map(|(name, source)| (name, (source.keys, source.merges, &source.default_country)))
+        .collect();
+    let nothing_said = Settings::default();
+    if sources.is_empty()
+        && settings.identifiers == nothing_said.identifiers
+        && settings.identification == nothing_said.identification
+    {
+        return String::new();
+    }
+    let rules = serde_json::json!({
+        "identifiers": settings.identifiers,
+        "identification": settings.identification,
+        "sources": sources,
+    });
+    rules.to_string()
+}
+
+/// By which rules are compared; 0 for those that hold when nothing is said.
+#[must_use]
+pub fn rules_hash(rules: &str) -> u64 {
+    if rules.is_empty() { 0 } else { xxhash_rust::xxh3::xxh3_64(rules.as_bytes()) }
 }
 
 fn refuse<T>(name: &str, key: &str, reason: &str) -> Result<T, Error> {

@@ -2,6 +2,7 @@
 
 mod events;
 mod identity;
+mod past;
 mod profile;
 mod session;
 

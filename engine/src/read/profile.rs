@@ -1,20 +1,29 @@
-//! One person: what all fragments of a root give together.
+//! One person: what all fragments of a root give together, now.
 
 use super::{Snapshot, limit_of};
-use crate::core::consents::profile_consents;
-use crate::core::root::{fragment_row, joined_at};
-use crate::core::rows::{NameKind, TallyRow};
+use crate::core::decision::Ends;
+use crate::core::graph::{held_at, link_row};
+use crate::core::person::{consents_of, person_of, tally_of, traits_of};
+use crate::core::root::{fragment_row, members_of, root_of, some_members_of};
+use crate::core::rows::{LinkKey, ListKey, ListKind, NameKind, TallyRow, TraitsRow};
 use crate::core::traits::{TraitState, shown_with_policy};
 use crate::core::view::View;
 use crate::error::Error;
-use crate::ids::{FragmentNo, TraitNo};
+use crate::ids::{ConsentNo, EventSeq, FragmentNo, IdentifierNo, TraitNo};
 use crate::json::Json;
-use crate::model::{Page, PageRequest, Profile, ProfileCounters, ReadError, Session, StoredEvent};
+use crate::limits::PROFILE_MAX_IDS;
+use crate::model::{
+    Page, PageRequest, Profile, ProfileCounters, ProfileIdentifier, ReadError, Session, StoredEvent,
+};
 use crate::request::Consent;
-use std::collections::{BTreeMap, HashSet};
+use crate::settings::TraitPolicy;
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 impl Snapshot {
-    /// The profile that any of its ids finds.
+    /// The profile that any of its ids finds. Costs what the profile shows, however many fragments it has; a trait
+    /// with a policy other than `latest` costs its fragments.
     ///
     /// # Errors
     /// [`ReadError::NotFound`]; [`ReadError::AmbiguousId`]; [`ReadError::Failed`].
@@ -25,17 +34,53 @@ impl Snapshot {
 
     pub(crate) fn profile_of(&self, fragment: FragmentNo) -> Result<Profile, Error> {
         let version = self.version()?;
-        let members = self.members(fragment)?;
-        let tally = self.tally_of(&members)?;
-        let oldest = members.first().copied().unwrap_or(fragment);
+        let root = root_of(version, fragment)?;
+        let person = person_of(version, root)?;
+        let mut shown = some_members_of(version, root, PROFILE_MAX_IDS)?;
+        // The primary id and the one that was asked for are always among them.
+        for wanted in [person.oldest, fragment] {
+            if !shown.contains(&wanted) {
+                shown.pop();
+                shown.push(wanted);
+            }
+        }
+        shown.sort_unstable();
+        let mut identifiers = Vec::with_capacity(person.identifiers.len());
+        for no in &person.identifiers {
+            identifiers.extend(self.identifier_of(*no, root)?);
+        }
+        let facts = Facts {
+            fragment,
+            members: &shown,
+            fragments: person.fragments,
+            tally: tally_of(version, root)?,
+            traits: self.traits_shown(root)?,
+            consents: consents_of(version, root)?,
+            identifiers,
+        };
+        self.profile_from(facts)
+    }
+
+    /// A profile from what is known of it.
+    pub(super) fn profile_from(&self, facts: Facts<'_>) -> Result<Profile, Error> {
+        let version = self.version()?;
+        let oldest = facts.members.first().copied().unwrap_or(facts.fragment);
+        let tally = facts.tally;
+        let mut identifiers = facts.identifiers;
+        identifiers.sort_by(|one, other| (&one.namespace, &one.value).cmp(&(&other.namespace, &other.value)));
+        let mut consents = Vec::with_capacity(facts.consents.len());
+        for (purpose, consent) in facts.consents {
+            consents.push((self.text(NameKind::Consent, purpose.0)?.to_string(), consent));
+        }
+        consents.sort();
         Ok(Profile {
-            id: self.fragment_id(fragment)?,
+            id: self.fragment_id(facts.fragment)?,
             primary_id: self.fragment_id(oldest)?,
-            ids: members.iter().map(|member| self.fragment_id(*member)).collect::<Result<_, _>>()?,
-            fragments: members.len() as u64,
-            identifiers: Vec::new(),
-            traits: self.traits_of(&members)?,
-            consents: self.consents_of(&members)?,
+            ids: facts.members.iter().map(|member| self.fragment_id(*member)).collect::<Result<_, _>>()?,
+            fragments: facts.fragments,
+            identifiers,
+            traits: facts.traits,
+            consents,
             counters: ProfileCounters {
                 events: tally.events,
                 sessions: tally.sessions + tally.implicit_sessions,
@@ -48,72 +93,77 @@ impl Snapshot {
         })
     }
 
-    /// Sums over fragments; a session with parts in several of them counts once.
-    pub(crate) fn tally_of(&self, members: &[FragmentNo]) -> Result<TallyRow, Error> {
+    /// An identifier of a person, and when its fragments were seen with it: of the first carriers, where there are
+    /// more than a profile lists.
+    fn identifier_of(
+        &self,
+        identifier: IdentifierNo,
+        root: FragmentNo,
+    ) -> Result<Option<ProfileIdentifier>, Error> {
         let version = self.version()?;
-        let mut sum = TallyRow::default();
-        let mut split = HashSet::new();
-        for member in members {
-            if let Some(tally) = version.tallies(member)? {
-                sum.events += tally.events;
-                sum.page_views += tally.page_views;
-                sum.sessions += tally.sessions;
-                sum.implicit_sessions += tally.implicit_sessions;
-                sum.first = [sum.first, tally.first].into_iter().flatten().min();
-                sum.last = sum.last.max(tally.last);
-            }
-            for session in &fragment_row(version, *member)?.split_sessions {
-                if !split.insert(*session) {
-                    sum.sessions -= 1;
-                }
+        let mut seen: Option<(Timestamp, Timestamp)> = None;
+        let carriers = ListKey { kind: ListKind::Carriers, of: identifier.0 };
+        for no in version.list(carriers, PROFILE_MAX_IDS)? {
+            let fragment = FragmentNo(no);
+            let row = link_row(version, Ends::Identifier(LinkKey { fragment, identifier }))?;
+            if held_at(&row, EventSeq(u64::MAX)) && root_of(version, fragment)? == root {
+                let (first, last) = seen.unwrap_or((row.first_seen, row.last_seen));
+                seen = Some((first.min(row.first_seen), last.max(row.last_seen)));
             }
         }
-        Ok(sum)
+        let Some((first_seen, last_seen)) = seen else { return Ok(None) };
+        self.named_identifier(identifier, first_seen, last_seen).map(Some)
     }
 
-    fn traits_of(&self, members: &[FragmentNo]) -> Result<Vec<(String, Json)>, Error> {
+    pub(super) fn named_identifier(
+        &self,
+        identifier: IdentifierNo,
+        first_seen: Timestamp,
+        last_seen: Timestamp,
+    ) -> Result<ProfileIdentifier, Error> {
+        let (namespace, value) = self.identifier_name(identifier)?;
+        Ok(ProfileIdentifier { namespace: namespace.into(), value: value.into(), first_seen, last_seen })
+    }
+
+    /// The policy of a trait.
+    fn policy_of(&self, no: TraitNo) -> Result<(Arc<str>, TraitPolicy), Error> {
+        let name = self.text(NameKind::Trait, no.0)?;
+        let policy = self.shared().registry.traits.get(&*name).map(|settings| settings.policy);
+        Ok((name, policy.unwrap_or_default()))
+    }
+
+    /// The traits of a person, by name.
+    fn traits_shown(&self, root: FragmentNo) -> Result<Vec<(String, Json)>, Error> {
         let version = self.version()?;
-        let rows = members.iter().map(|member| version.traits(member)).collect::<Result<Vec<_>, _>>()?;
+        let Some(row) = traits_of(version, root)? else { return Ok(Vec::new()) };
+        for (no, _) in &row.0 {
+            if self.policy_of(*no)?.1 != TraitPolicy::Latest {
+                let members = members_of(version, root)?;
+                let rows =
+                    members.iter().map(|member| version.traits(member)).collect::<Result<Vec<_>, _>>()?;
+                return self.traits_of_rows(rows.iter().flatten().map(|row| &**row));
+            }
+        }
+        self.traits_of_rows([&*row])
+    }
+
+    /// What the traits of some fragments give together, by name.
+    pub(super) fn traits_of_rows<'a>(
+        &self,
+        rows: impl IntoIterator<Item = &'a TraitsRow>,
+    ) -> Result<Vec<(String, Json)>, Error> {
         let mut states: BTreeMap<TraitNo, Vec<&TraitState>> = BTreeMap::new();
-        for (no, state) in rows.iter().flatten().flat_map(|row| &row.0) {
+        for (no, state) in rows.into_iter().flat_map(|row| &row.0) {
             states.entry(*no).or_default().push(state);
         }
         let mut shown = Vec::with_capacity(states.len());
         for (no, states) in states {
-            let name = self.text(NameKind::Trait, no.0)?;
-            let settings = self.shared().registry.traits.get(&*name);
-            let policy = settings.map(|settings| settings.policy).unwrap_or_default();
+            let (name, policy) = self.policy_of(no)?;
             if let Some(value) = shown_with_policy(&states, policy) {
                 shown.push((name.to_string(), value));
             }
         }
         shown.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(shown)
-    }
-
-    fn consents_of(&self, members: &[FragmentNo]) -> Result<Vec<(String, Consent)>, Error> {
-        let version = self.version()?;
-        let mut rows = Vec::new();
-        for member in members {
-            if let Some(row) = version.consents(member)? {
-                rows.push((*member, row));
-            }
-        }
-        let states: Vec<_> = rows.iter().map(|(member, row)| (*member, &row.0)).collect();
-        let mut joined = BTreeMap::new();
-        for (index, (one, _)) in states.iter().enumerate() {
-            for (other, _) in states.iter().skip(index + 1) {
-                let at = joined_at(version, *one, *other)?;
-                joined.insert((*one, *other), at);
-                joined.insert((*other, *one), at);
-            }
-        }
-        let at = |one, other| joined.get(&(one, other)).copied().unwrap_or_default();
-        let mut shown = Vec::new();
-        for (purpose, consent) in profile_consents(&states, at) {
-            shown.push((self.text(NameKind::Consent, purpose.0)?.to_string(), consent));
-        }
-        shown.sort();
         Ok(shown)
     }
 
@@ -134,4 +184,22 @@ impl Snapshot {
         let members = self.members(self.fragment_of(id)?)?;
         self.sessions_of_fragments(&members, request, limit_of(request)?)
     }
+}
+
+/// What is known of a profile, now or in a past.
+pub(super) struct Facts<'a> {
+    /// The fragment that was asked for.
+    pub fragment: FragmentNo,
+    /// Its fragments that are listed, oldest first.
+    pub members: &'a [FragmentNo],
+    /// How many there are.
+    pub fragments: u64,
+    /// Counters.
+    pub tally: TallyRow,
+    /// Traits, by name.
+    pub traits: Vec<(String, Json)>,
+    /// Consents.
+    pub consents: Vec<(ConsentNo, Consent)>,
+    /// Identifiers.
+    pub identifiers: Vec<ProfileIdentifier>,
 }

@@ -118,11 +118,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunks_come_back(steps in prop::collection::vec((0_u64..1 << 40, any::<u32>(), 0_i64..1 << 55), 0..40)) {
+        fn chunks_come_back(steps in prop::collection::vec((0_u64..1 << 40, any::<u32>(), 0_i64..1 << 55, any::<bool>()), 0..40)) {
             let mut seq = 1;
-            let events: Vec<Posting> = steps.iter().map(|(step, event_type, time)| {
+            let events: Vec<Posting> = steps.iter().map(|(step, event_type, time, page_view)| {
                 seq += step;
-                Posting { seq: EventSeq(seq), event_type: TypeNo(*event_type), time: Timestamp(*time) }
+                Posting {
+                    seq: EventSeq(seq),
+                    event_type: TypeNo(*event_type),
+                    time: Timestamp(*time),
+                    page_view: *page_view,
+                }
             }).collect();
             let first = events.first().map_or(EventSeq(0), |event| event.seq);
             let chunk = encode_chunk(&events);

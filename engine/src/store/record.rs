@@ -9,9 +9,11 @@
 //! ```
 //!
 //! All integers are little-endian. A record without a command (length 0) was decided by the engine itself:
-//! session ends. The entropy is there only if an id was drawn from it.
+//! session ends, a change of the rules. The entropy is there only if an id was drawn from it. With flag 2 the command
+//! is an act, else a request.
 
 use super::codec::{decode, encode_into};
+use crate::act::Act;
 use crate::core::decide::Stamp;
 use crate::core::decision::Decision;
 use crate::error::Error;
@@ -24,6 +26,7 @@ use std::path::Path;
 pub const RECORD_VERSION: u8 = 1;
 
 const HAS_ENTROPY: u8 = 1;
+const IS_ACT: u8 = 2;
 
 /// Bytes of a request, as a record holds them.
 #[must_use]
@@ -39,11 +42,35 @@ pub fn encode_command(request: &TrackRequest) -> Vec<u8> {
     })
 }
 
+/// Bytes of an act, as a record holds them.
+#[must_use]
+pub fn encode_act(act: &Act) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_into(&mut out, act);
+    out
+}
+
+/// What made a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause<'a> {
+    /// A request; its bytes.
+    Request(&'a [u8]),
+    /// A person; the act's bytes.
+    Act(&'a [u8]),
+    /// The engine itself.
+    Engine,
+}
+
 /// Writes a record's bytes to `out`, which is cleared first.
-pub fn encode_record(out: &mut Vec<u8>, stamp: Stamp, drew: bool, command: &[u8], decision: &Decision) {
+pub fn encode_record(out: &mut Vec<u8>, stamp: Stamp, drew: bool, cause: Cause<'_>, decision: &Decision) {
     out.clear();
     out.push(RECORD_VERSION);
-    out.push(if drew { HAS_ENTROPY } else { 0 });
+    let (command, is_act) = match cause {
+        Cause::Request(command) => (command, 0),
+        Cause::Act(act) => (act, IS_ACT),
+        Cause::Engine => (&[][..], 0),
+    };
+    out.push(is_act | if drew { HAS_ENTROPY } else { 0 });
     out.extend_from_slice(&stamp.received.0.to_le_bytes());
     if drew {
         out.extend_from_slice(&stamp.entropy.to_le_bytes());
@@ -59,6 +86,7 @@ pub fn encode_record(out: &mut Vec<u8>, stamp: Stamp, drew: bool, command: &[u8]
 pub struct RecordView<'a> {
     /// The stamp; entropy 0 if none was drawn from.
     pub stamp: Stamp,
+    is_act: bool,
     command: &'a [u8],
     decision: &'a [u8],
 }
@@ -90,18 +118,27 @@ impl<'a> RecordView<'a> {
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (command, decision) = rest.split_at_checked(length)?;
         let received = Timestamp(i64::from_le_bytes(*received));
-        Some(Self { stamp: Stamp { received, entropy }, command, decision })
+        let is_act = flags & IS_ACT != 0;
+        Some(Self { stamp: Stamp { received, entropy }, is_act, command, decision })
     }
 
-    /// The request; `None` if the engine decided by itself.
+    /// The request; `None` if a person acted, or the engine decided by itself.
     ///
     /// # Errors
     /// [`Error::Damaged`].
     pub fn command(&self, path: &Path) -> Result<Option<TrackRequest>, Error> {
-        if self.command.is_empty() {
+        if self.command.is_empty() || self.is_act {
             return Ok(None);
         }
         decode(self.command, path).map(Some)
+    }
+
+    /// The act; `None` if a request came, or the engine decided by itself.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn act(&self, path: &Path) -> Result<Option<Act>, Error> {
+        if self.is_act { decode(self.command, path).map(Some) } else { Ok(None) }
     }
 
     /// The decision.

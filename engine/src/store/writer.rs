@@ -16,7 +16,8 @@ use super::layers::{Layers, Staging, Version};
 use super::log::{Log, LogPosition};
 use super::overlay::Generation;
 use super::published::Published;
-use super::record::{encode_record, seqs_of};
+use super::record::{Cause, encode_record, seqs_of};
+use crate::core::acts::{Deed, Plan, Refusal, plan};
 use crate::core::apply::apply;
 use crate::core::decide::{Stamp, decide};
 use crate::core::decision::Decision;
@@ -25,7 +26,7 @@ use crate::core::prepare::Command;
 use crate::core::silence::{Silence, look_at};
 use crate::core::sources::Registry;
 use crate::error::{Error, TrackError};
-use crate::ids::SessionNo;
+use crate::ids::{EventSeq, SessionNo};
 use crate::limits::{ENDS_MAX_SESSIONS, GROUP_MAX_BYTES, GROUP_MAX_EVENTS};
 use crate::store::index::{Order, TableId};
 use crate::store::layers::number_at;
@@ -57,10 +58,37 @@ pub struct TrackJob {
     pub done: Done,
 }
 
+/// An act on its way to the writer.
+pub struct ActJob {
+    /// Its bytes for the record.
+    pub encoded: Vec<u8>,
+    /// What it is.
+    pub deed: Deed,
+    /// What it comes to, if that was worked out before.
+    pub plan: Option<Box<Plan>>,
+    /// Whether the writer must work it out if the plan does not hold any more.
+    pub insist: bool,
+    /// Called once.
+    pub done: Sender<Result<Acted, Error>>,
+}
+
+/// What became of an act.
+#[derive(Debug)]
+pub enum Acted {
+    /// It is durable, at this position.
+    Done(EventSeq, Box<Plan>),
+    /// The state does not allow it.
+    Refused(Refusal),
+    /// The plan does not hold any more: another is needed.
+    Stale,
+}
+
 /// What the writer is asked for.
 pub enum Message {
     /// Store a request.
     Track(TrackJob),
+    /// Do what a person decided.
+    Act(Box<ActJob>),
     /// End the sessions that fell silent; answers how many.
     Tick(Sender<Result<u64, Error>>),
     /// Write what changed to the index.
@@ -212,6 +240,7 @@ impl Writer {
             Message::Track(job) => {
                 self.group(job)?;
             }
+            Message::Act(job) => self.act(*job)?,
             Message::Tick(done) => {
                 let ended = self.end_silent();
                 if let Err(error) = &ended {
@@ -258,6 +287,42 @@ impl Writer {
         Ok(next)
     }
 
+    /// Does what a person decided: a record and a group of its own.
+    fn act(&mut self, job: ActJob) -> Result<(), Error> {
+        let received = self.shared.clock.now().max(Timestamp(self.staging.counters.received.0 + 1));
+        let stamp = Stamp { received, entropy: 0 };
+        let plan = match job.plan {
+            Some(plan) if plan.still_holds(&self.staging)? => plan,
+            Some(_) if !job.insist => {
+                // If nobody waits any more, there is nothing to tell.
+                let _ = job.done.send(Ok(Acted::Stale));
+                return Ok(());
+            }
+            _ => match plan(&self.staging, &self.shared.registry, &job.deed, stamp)? {
+                Ok(plan) => Box::new(plan),
+                Err(refusal) => {
+                    let _ = job.done.send(Ok(Acted::Refused(refusal)));
+                    return Ok(());
+                }
+            },
+        };
+        self.staging.stamp = self.staging.counters.seq.0 + 1;
+        let applied =
+            plan.decision.effects.iter().try_for_each(|effect| apply(&mut self.staging, received, effect));
+        let seq = self.staging.counters.seq;
+        let recorded = applied
+            .and_then(|()| self.record(stamp, plan.drew, Cause::Act(&job.encoded), &plan.decision))
+            .and_then(|()| self.commit());
+        if let Err(error) = &recorded {
+            self.fail(error);
+            let reason = error.to_string().into();
+            let _ = job.done.send(Err(Error::Indeterminate { reason }));
+        } else {
+            let _ = job.done.send(Ok(Acted::Done(seq, plan)));
+        }
+        recorded
+    }
+
     fn has_room(&self) -> bool {
         let group = &self.staging.group;
         usize::try_from(group.events()).unwrap_or(usize::MAX) < GROUP_MAX_EVENTS
@@ -271,7 +336,7 @@ impl Writer {
         self.staging.stamp = self.staging.counters.seq.0 + 1;
         let result = decide(&mut self.staging, &self.shared.registry, &command, stamp).and_then(
             |(decision, outcome, drew)| {
-                self.record(stamp, drew, &encoded, &decision)?;
+                self.record(stamp, drew, Cause::Request(&encoded), &decision)?;
                 Ok(outcome)
             },
         );
@@ -290,13 +355,19 @@ impl Writer {
     }
 
     /// Adds a record to the group; nothing if nothing was decided.
-    fn record(&mut self, stamp: Stamp, drew: bool, command: &[u8], decision: &Decision) -> Result<(), Error> {
+    fn record(
+        &mut self,
+        stamp: Stamp,
+        drew: bool,
+        cause: Cause<'_>,
+        decision: &Decision,
+    ) -> Result<(), Error> {
         let seqs = seqs_of(decision);
         if seqs == 0 {
             return if decision.effects.is_empty() { Ok(()) } else { Err(unnumbered()) };
         }
         let record = &mut self.progress.record;
-        encode_record(record, stamp, drew, command, decision);
+        encode_record(record, stamp, drew, cause, decision);
         self.staging.group.push(seqs, &[record]).map_err(|_| too_large())
     }
 
@@ -431,7 +502,7 @@ impl Writer {
                 self.done_looking(due_ms, session);
             }
             ended += decision.effects.len() as u64;
-            self.record(stamp, false, &[], &decision)?;
+            self.record(stamp, false, Cause::Engine, &decision)?;
             self.commit()?;
         }
     }
@@ -545,6 +616,7 @@ impl Writer {
             let closed = Error::Closed { reason: error.to_string().into() };
             match message {
                 Message::Track(job) => (job.done)(Err(TrackError::Failed(closed))),
+                Message::Act(job) => drop(job.done.send(Err(closed))),
                 Message::Abandon => {}
                 Message::Tick(done) => drop(done.send(Err(closed))),
                 Message::Checkpoint(done) | Message::Close(done) => drop(done.send(Err(closed))),

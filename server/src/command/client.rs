@@ -2,10 +2,12 @@
 
 use super::CommandError;
 use crate::http::address::Address;
+use crate::http::routes::Read;
+use crate::http::targets::{self, ActRequest};
 use crate::protocol::write::ErrorBody;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use spoor::Act;
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::{Agent, Body};
@@ -80,16 +82,29 @@ impl Client {
         read(&self.get(path)?)
     }
 
+    /// Asks what `read` asks.
+    pub(super) fn read(&self, read: &Read) -> Result<Vec<u8>, CallError> {
+        self.get(&targets::read(read))
+    }
+
+    /// Has an act done, or previewed.
+    pub(super) fn act(&self, act: &Act, dry_run: bool) -> Result<Vec<u8>, CallError> {
+        let ActRequest { target, body } = targets::act(act, dry_run);
+        let uri = format!("{}{target}", self.base);
+        match body {
+            Some(body) => {
+                let request = self.agent.post(uri).header("content-type", "application/json");
+                answer(request.send(body.to_string()))
+            }
+            None => answer(self.agent.delete(uri).call()),
+        }
+    }
+
     /// Posts an array of requests as history.
     pub(super) fn import<T: DeserializeOwned>(&self, array: &[u8]) -> Result<T, CallError> {
         let request = self.agent.post(format!("{}/api/v1/track?origin=import", self.base));
         read(&answer(request.header("content-type", "application/json").send(array))?)
     }
-}
-
-/// An id as a segment of a path.
-pub(super) fn segment(id: &str) -> String {
-    utf8_percent_encode(id, NON_ALPHANUMERIC).to_string()
 }
 
 fn answer(outcome: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, CallError> {

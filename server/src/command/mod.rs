@@ -1,16 +1,17 @@
-//! The command line: `spoor serve`, `import`, `export`, `profile`, `check`, `rebuild`.
+//! The command line: `spoor serve`, `import`, `export`, `check`, `rebuild`, and what is asked and decided of persons.
 //!
-//! Each command has a file. What they share is here: arguments, how the store is reached, and how they end. A command
+//! Each command has a file, but for those that are one call of the interface: `reads` and `acts` have them all. What they share is here: arguments, how the store is reached, and how they end. A command
 //! works on the directory itself, or, while a server has it open, on that server over HTTP.
 
 pub mod import;
 pub mod lines;
 
+mod acts;
 mod check;
 mod client;
 mod export;
-mod profile;
 mod progress;
+mod reads;
 mod rebuild;
 mod serve;
 
@@ -66,8 +67,29 @@ enum Command {
     Import(import::Arguments),
     /// Write all events as JSON lines, in the order of the log
     Export(export::Arguments),
-    /// Print the profile that any of its ids finds
-    Profile(profile::Arguments),
+    /// Print the profile that any of its ids, or an identifier, finds
+    Profile(reads::ProfileArguments),
+    /// Print the links of a profile, newest first, as JSON lines: which identifiers it has, and who said so
+    Links(reads::IdArgument),
+    /// Print what happened to who a profile is, newest first, as JSON lines
+    History(reads::IdArgument),
+    /// Print how two ids are joined, and what would part them
+    Explain(reads::ExplainArguments),
+    /// Make one profile of two
+    Merge(acts::MergeArguments),
+    /// Take a merge back
+    Undo(acts::UndoArguments),
+    /// Take an identifier from a profile
+    Detach(acts::IdentifierArguments),
+    /// Give a profile an identifier, also one that was taken from it
+    Attach(acts::IdentifierArguments),
+    /// List and decide links that wait, since a limit stands in their way
+    #[command(subcommand)]
+    Quarantine(acts::Quarantine),
+    /// Suspend all links of a value: it identifies nobody from now on
+    Block(acts::ValueArguments),
+    /// Restore the links of a blocked value
+    Unblock(acts::ValueArguments),
     /// Verify every invariant of the store and print its digests
     Check,
     /// Throw the index away and make it anew from the log
@@ -163,7 +185,17 @@ impl Command {
             Self::Serve(_) => serve::run(configuration),
             Self::Import(arguments) => import::run(configuration, &arguments),
             Self::Export(arguments) => export::run(configuration, &arguments),
-            Self::Profile(arguments) => profile::run(configuration, &arguments),
+            Self::Profile(arguments) => reads::profile(configuration, arguments),
+            Self::Links(argument) => reads::links(configuration, &argument),
+            Self::History(argument) => reads::history(configuration, &argument),
+            Self::Explain(arguments) => reads::explain(configuration, arguments),
+            Self::Merge(arguments) => acts::merge(configuration, arguments),
+            Self::Undo(arguments) => acts::undo(configuration, arguments),
+            Self::Detach(arguments) => acts::detach(configuration, arguments),
+            Self::Attach(arguments) => acts::attach(configuration, arguments),
+            Self::Quarantine(what) => acts::quarantine(configuration, what),
+            Self::Block(arguments) => acts::block(configuration, arguments),
+            Self::Unblock(arguments) => acts::unblock(configuration, arguments),
             Self::Check => check::run(configuration),
             Self::Rebuild => rebuild::run(configuration),
         }
@@ -176,6 +208,16 @@ enum Place {
     Here(Opened),
     /// Behind a server.
     Server(Client),
+}
+
+impl Place {
+    /// Closes the store if it is here.
+    fn leave(self) -> Result<(), CommandError> {
+        match self {
+            Self::Here(opened) => opened.close(),
+            Self::Server(_) => Ok(()),
+        }
+    }
 }
 
 /// A store that this process opened; closed when it is dropped, if not before.

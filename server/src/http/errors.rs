@@ -7,19 +7,22 @@ use crate::limits::RETRY_AFTER_MS;
 use crate::protocol::write::ErrorBody;
 use hyper::StatusCode;
 use spoor::model::ReadError;
-use spoor::{Error, Rejection, TrackError};
+use spoor::{ActError, Error, Rejection, TrackError};
 
 /// Code and status of every error, by status.
 pub const CODES: &[(&str, u16)] = &[
     // The bytes are not what they should be.
     ("body_incomplete", 400),
     ("consent_invalid", 400),
+    ("decision_invalid", 400),
     ("encoding_invalid", 400),
     ("json_duplicate_key", 400),
     ("json_invalid", 400),
     ("json_number_too_large", 400),
     ("json_too_deep", 400),
     ("limit_invalid", 400),
+    ("member_missing", 400),
+    ("member_unknown", 400),
     ("not_an_object", 400),
     ("parameter_invalid", 400),
     ("parameter_unknown", 400),
@@ -30,11 +33,27 @@ pub const CODES: &[(&str, u16)] = &[
     // They may not do this.
     ("origin_forbidden", 403),
     // There is no such thing.
+    ("identifier_unknown", 404),
+    ("merge_unknown", 404),
     ("not_found", 404),
+    ("quarantine_unknown", 404),
     ("route_unknown", 404),
     ("method_not_allowed", 405),
     ("body_timeout", 408),
+    // The state does not allow it.
     ("ambiguous_id", 409),
+    ("blocked", 409),
+    ("blocked_already", 409),
+    ("cut", 409),
+    ("fragments_max", 409),
+    ("kept_apart", 409),
+    ("merge_undone", 409),
+    ("not_blocked", 409),
+    ("quarantine_decided", 409),
+    ("rejected", 409),
+    ("same_profile", 409),
+    ("unique_conflict", 409),
+    ("values_per_profile", 409),
     // Too large.
     ("array_too_long", 413),
     ("body_too_large", 413),
@@ -43,8 +62,10 @@ pub const CODES: &[(&str, u16)] = &[
     ("encoding_unsupported", 415),
     ("media_type_unsupported", 415),
     // Well-formed, and not acceptable.
+    ("at_before_beginning", 422),
     ("id_empty", 422),
     ("id_too_long", 422),
+    ("junk", 422),
     ("name_empty", 422),
     ("name_too_long", 422),
     ("too_many_consents", 422),
@@ -52,7 +73,9 @@ pub const CODES: &[(&str, u16)] = &[
     ("too_many_identifiers", 422),
     ("too_many_traits", 422),
     ("type_empty", 422),
+    ("unknown_namespace", 422),
     ("unknown_source", 422),
+    ("unlinkable", 422),
     ("value_too_long", 422),
     // The store's trouble.
     ("internal", 500),
@@ -64,14 +87,10 @@ pub const CODES: &[(&str, u16)] = &[
     ("snapshot_too_old", 503),
 ];
 
-/// The status of a code. A rejection by the engine that the table does not name is well-formed and not acceptable.
-#[must_use]
-pub fn status(code: &str) -> StatusCode {
-    CODES
-        .iter()
-        .find(|(known, _)| *known == code)
-        .and_then(|(_, status)| StatusCode::from_u16(*status).ok())
-        .unwrap_or(StatusCode::UNPROCESSABLE_ENTITY)
+/// The status of a code that the table names.
+fn status(code: &str) -> Option<StatusCode> {
+    let (_, status) = CODES.iter().find(|(known, _)| *known == code)?;
+    StatusCode::from_u16(*status).ok()
 }
 
 /// Why a call has no answer.
@@ -105,12 +124,30 @@ impl Problem {
     }
 }
 
-impl From<Rejection> for Problem {
-    fn from(rejection: Rejection) -> Self {
-        let status = status(rejection.code);
+impl Problem {
+    /// With a status for a code of the engine's that the table does not name.
+    fn or_status(rejection: Rejection, otherwise: StatusCode) -> Self {
+        let status = status(rejection.code).unwrap_or(otherwise);
         let mut body = ErrorBody::from(rejection);
         body.retry_after_ms = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_MS);
         Self { status, body, allow: None }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        Self::or_status(rejection, StatusCode::UNPROCESSABLE_ENTITY)
+    }
+}
+
+impl From<ActError> for Problem {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::NotFound(rejection) => Self::or_status(rejection, StatusCode::NOT_FOUND),
+            ActError::Conflict(rejection) => Self::or_status(rejection, StatusCode::CONFLICT),
+            ActError::Rejected(rejection) => rejection.into(),
+            ActError::Failed(error) => error.into(),
+        }
     }
 }
 
@@ -152,7 +189,7 @@ impl From<ReadError> for Problem {
             ReadError::NotFound => Self::new("not_found", "nothing here has this id"),
             ReadError::AmbiguousId { candidates } => Self::new(
                 "ambiguous_id",
-                format!("this id stands for several profiles; ask for one of {}", candidates.join(", ")),
+                format!("this stands for several profiles; ask for one of {}", candidates.join(", ")),
             ),
             ReadError::Rejected(rejection) => rejection.into(),
             ReadError::Failed(error) => error.into(),

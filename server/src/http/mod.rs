@@ -3,11 +3,14 @@
 //! Called by `spoor serve` and by tests, which bring a clock and take port 0.
 
 pub mod address;
+pub mod answer;
 pub mod body;
 pub mod errors;
 pub mod routes;
+pub mod targets;
 
 mod listener;
+mod parameters;
 mod service;
 mod watch;
 

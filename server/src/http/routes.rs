@@ -1,11 +1,13 @@
 //! Which call a path and a method stand for, with its parameters. Text in, [`Call`] out; answers nothing itself.
 
 use super::errors::Problem;
+use super::parameters::Parameters;
+use crate::protocol::act::Unread;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use spoor::limits::PAGE_MAX_ITEMS;
-use spoor::model::PageRequest;
-use spoor::{Origin, Timestamp};
+use spoor::model::{AsOf, PageRequest};
+use spoor::{Act, Origin};
 
 /// A call of the interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,13 @@ pub enum Call {
     Track(Origin),
     /// A read, which needs a snapshot.
     Read(Read),
+    /// A person decides who is who.
+    Act {
+        /// What is decided.
+        act: ActCall,
+        /// `dry_run=true`: only say what it would do.
+        dry_run: bool,
+    },
     /// `GET /api/v1/status`
     Status,
     /// `GET /healthz`
@@ -22,15 +31,39 @@ pub enum Call {
     Ready,
 }
 
+/// An act, as far as path and query say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActCall {
+    /// Wholly: a DELETE.
+    Whole(Act),
+    /// The rest stands in the body of a POST.
+    InBody(Unread),
+}
+
 /// A call that reads the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
     /// `GET /api/v1/profiles/{id}`
-    Profile(String),
+    Profile(String, AsOf),
+    /// `GET /api/v1/profiles?identifier={ns:value}`
+    ProfileOf(String, AsOf),
     /// `GET /api/v1/profiles/{id}/events`
     ProfileEvents(String, PageRequest),
     /// `GET /api/v1/profiles/{id}/sessions`
     ProfileSessions(String, PageRequest),
+    /// `GET /api/v1/profiles/{id}/links`
+    ProfileLinks(String, PageRequest),
+    /// `GET /api/v1/profiles/{id}/history`
+    ProfileHistory(String, PageRequest),
+    /// `GET /api/v1/explain?from={id}&to={id}`
+    Explain {
+        /// An id.
+        from: String,
+        /// Another.
+        to: String,
+    },
+    /// `GET /api/v1/quarantine`
+    Quarantine(PageRequest),
     /// `GET /api/v1/sessions/{id}`
     Session(String),
     /// `GET /api/v1/sessions/{id}/events`
@@ -52,16 +85,48 @@ impl Call {
     pub const fn route(&self) -> &'static str {
         match self {
             Self::Track(_) => "/api/v1/track",
-            Self::Read(Read::Profile(_)) => "/api/v1/profiles/{id}",
-            Self::Read(Read::ProfileEvents(..)) => "/api/v1/profiles/{id}/events",
-            Self::Read(Read::ProfileSessions(..)) => "/api/v1/profiles/{id}/sessions",
-            Self::Read(Read::Session(_)) => "/api/v1/sessions/{id}",
-            Self::Read(Read::SessionEvents(..)) => "/api/v1/sessions/{id}/events",
-            Self::Read(Read::Events { .. }) => "/api/v1/events",
-            Self::Read(Read::Check) => "/api/v1/check",
+            Self::Read(read) => read.route(),
+            Self::Act { act, .. } => act.route(),
             Self::Status => "/api/v1/status",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
+        }
+    }
+}
+
+impl Read {
+    const fn route(&self) -> &'static str {
+        match self {
+            Self::Profile(..) => "/api/v1/profiles/{id}",
+            Self::ProfileOf(..) => "/api/v1/profiles",
+            Self::ProfileEvents(..) => "/api/v1/profiles/{id}/events",
+            Self::ProfileSessions(..) => "/api/v1/profiles/{id}/sessions",
+            Self::ProfileLinks(..) => "/api/v1/profiles/{id}/links",
+            Self::ProfileHistory(..) => "/api/v1/profiles/{id}/history",
+            Self::Explain { .. } => "/api/v1/explain",
+            Self::Quarantine(_) => "/api/v1/quarantine",
+            Self::Session(_) => "/api/v1/sessions/{id}",
+            Self::SessionEvents(..) => "/api/v1/sessions/{id}/events",
+            Self::Events { .. } => "/api/v1/events",
+            Self::Check => "/api/v1/check",
+        }
+    }
+}
+
+impl ActCall {
+    const fn route(&self) -> &'static str {
+        match self {
+            Self::Whole(Act::Undo { .. }) => "/api/v1/merges/{id}",
+            Self::Whole(Act::Merge { .. }) | Self::InBody(Unread::Merge) => "/api/v1/merges",
+            Self::Whole(Act::Detach { .. }) => "/api/v1/profiles/{id}/identifiers/{identifier}",
+            Self::Whole(Act::Attach { .. }) | Self::InBody(Unread::Attach { .. }) => {
+                "/api/v1/profiles/{id}/identifiers"
+            }
+            Self::Whole(Act::Decide { .. }) | Self::InBody(Unread::Decide { .. }) => {
+                "/api/v1/quarantine/{id}"
+            }
+            Self::Whole(Act::Block { .. }) | Self::InBody(Unread::Block) => "/api/v1/blocked",
+            Self::Whole(Act::Unblock { .. }) => "/api/v1/blocked/{identifier}",
         }
     }
 }
@@ -76,21 +141,33 @@ pub fn find(method: &Method, path: &str, query: Option<&str>) -> Result<Call, Pr
     let segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let shape = shape(&segments)?;
-    let (reads, allow) = if shape == Shape::Track { (false, "POST") } else { (true, "GET, HEAD") };
-    if !(if reads { matches!(*method, Method::GET | Method::HEAD) } else { *method == Method::POST }) {
+    let allow = shape.allow();
+    if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
         let problem = Problem::new("method_not_allowed", format!("this route takes {allow}"));
         return Err(Problem { allow: Some(allow), ..problem });
     }
     call(shape, &mut Parameters::parse(query.unwrap_or_default())?)
 }
 
-/// A route with its id, before its parameters are read.
+/// A route with its ids, before its parameters are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape<'a> {
     Track,
+    Profiles,
     Profile(&'a str),
     ProfileEvents(&'a str),
     ProfileSessions(&'a str),
+    ProfileLinks(&'a str),
+    ProfileHistory(&'a str),
+    ProfileIdentifiers(&'a str),
+    ProfileIdentifier(&'a str, &'a str),
+    Explain,
+    Merges,
+    Merge(&'a str),
+    Quarantine,
+    QuarantineEntry(&'a str),
+    Blocked,
+    BlockedValue(&'a str),
     Session(&'a str),
     SessionEvents(&'a str),
     Events,
@@ -100,137 +177,125 @@ enum Shape<'a> {
     Ready,
 }
 
-fn shape<'a>(segments: &[&'a str]) -> Result<Shape<'a>, Problem> {
-    Ok(match segments {
-        ["api", "v1", "track"] => Shape::Track,
-        ["api", "v1", "profiles", id] if !id.is_empty() => Shape::Profile(id),
-        ["api", "v1", "profiles", id, "events"] => Shape::ProfileEvents(id),
-        ["api", "v1", "profiles", id, "sessions"] => Shape::ProfileSessions(id),
-        ["api", "v1", "sessions", id] if !id.is_empty() => Shape::Session(id),
-        ["api", "v1", "sessions", id, "events"] => Shape::SessionEvents(id),
-        ["api", "v1", "events"] => Shape::Events,
-        ["api", "v1", "check"] => Shape::Check,
-        ["api", "v1", "status"] => Shape::Status,
-        ["healthz"] => Shape::Health,
-        ["readyz"] => Shape::Ready,
-        _ => {
-            return Err(Problem::new("route_unknown", "there is no such route; docs/protocol.md lists them"));
+impl Shape<'_> {
+    /// The methods that the route takes, as `Allow` lists them.
+    const fn allow(self) -> &'static str {
+        match self {
+            Self::Track
+            | Self::ProfileIdentifiers(_)
+            | Self::Merges
+            | Self::QuarantineEntry(_)
+            | Self::Blocked => "POST",
+            Self::ProfileIdentifier(..) | Self::Merge(_) | Self::BlockedValue(_) => "DELETE",
+            _ => "GET, HEAD",
         }
+    }
+}
+
+fn shape<'a>(segments: &[&'a str]) -> Result<Shape<'a>, Problem> {
+    if let ["api", "v1", rest @ ..] = segments {
+        return shape_of_v1(rest).ok_or_else(unknown);
+    }
+    match segments {
+        ["healthz"] => Ok(Shape::Health),
+        ["readyz"] => Ok(Shape::Ready),
+        _ => Err(unknown()),
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::new("route_unknown", "there is no such route; docs/protocol.md lists them")
+}
+
+fn shape_of_v1<'a>(segments: &[&'a str]) -> Option<Shape<'a>> {
+    Some(match segments {
+        ["track"] => Shape::Track,
+        ["profiles"] => Shape::Profiles,
+        ["profiles", id] if !id.is_empty() => Shape::Profile(id),
+        ["profiles", id, "events"] => Shape::ProfileEvents(id),
+        ["profiles", id, "sessions"] => Shape::ProfileSessions(id),
+        ["profiles", id, "links"] => Shape::ProfileLinks(id),
+        ["profiles", id, "history"] => Shape::ProfileHistory(id),
+        ["profiles", id, "identifiers"] => Shape::ProfileIdentifiers(id),
+        ["profiles", id, "identifiers", identifier] if !identifier.is_empty() => {
+            Shape::ProfileIdentifier(id, identifier)
+        }
+        ["explain"] => Shape::Explain,
+        ["merges"] => Shape::Merges,
+        ["merges", id] if !id.is_empty() => Shape::Merge(id),
+        ["quarantine"] => Shape::Quarantine,
+        ["quarantine", id] if !id.is_empty() => Shape::QuarantineEntry(id),
+        ["blocked"] => Shape::Blocked,
+        ["blocked", identifier] if !identifier.is_empty() => Shape::BlockedValue(identifier),
+        ["sessions", id] if !id.is_empty() => Shape::Session(id),
+        ["sessions", id, "events"] => Shape::SessionEvents(id),
+        ["events"] => Shape::Events,
+        ["check"] => Shape::Check,
+        ["status"] => Shape::Status,
+        _ => return None,
     })
 }
 
 fn call(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Call, Problem> {
-    let owned = str::to_owned;
     let call = match shape {
         Shape::Track => Call::Track(parameters.origin()?),
-        Shape::Profile(id) => Call::Read(Read::Profile(owned(id))),
-        Shape::ProfileEvents(id) => Call::Read(Read::ProfileEvents(owned(id), parameters.events_page()?)),
-        Shape::ProfileSessions(id) => Call::Read(Read::ProfileSessions(owned(id), parameters.page()?)),
-        Shape::Session(id) => Call::Read(Read::Session(owned(id))),
-        Shape::SessionEvents(id) => Call::Read(Read::SessionEvents(owned(id), parameters.events_page()?)),
-        Shape::Events => Call::Read(Read::Events {
-            after: parameters.after()?,
-            limit: parameters.limit()?.unwrap_or(PAGE_MAX_ITEMS),
-        }),
-        Shape::Check => Call::Read(Read::Check),
         Shape::Status => Call::Status,
         Shape::Health => Call::Health,
         Shape::Ready => Call::Ready,
+        shape => match act(shape, parameters)? {
+            Some(act) => Call::Act { act, dry_run: parameters.flag("dry_run")? },
+            None => Call::Read(read(shape, parameters)?),
+        },
     };
     parameters.finish()?;
     Ok(call)
+}
+
+/// The act that a route stands for, if it is one.
+fn act(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Option<ActCall>, Problem> {
+    let owned = str::to_owned;
+    Ok(Some(match shape {
+        Shape::Merge(id) => {
+            ActCall::Whole(Act::Undo { merge: owned(id), keep_apart: parameters.flag("keep_apart")? })
+        }
+        Shape::ProfileIdentifier(id, identifier) => {
+            ActCall::Whole(Act::Detach { profile: owned(id), identifier: owned(identifier) })
+        }
+        Shape::BlockedValue(identifier) => ActCall::Whole(Act::Unblock { identifier: owned(identifier) }),
+        Shape::Merges => ActCall::InBody(Unread::Merge),
+        Shape::ProfileIdentifiers(id) => ActCall::InBody(Unread::Attach { profile: owned(id) }),
+        Shape::QuarantineEntry(id) => ActCall::InBody(Unread::Decide { quarantine: owned(id) }),
+        Shape::Blocked => ActCall::InBody(Unread::Block),
+        _ => return Ok(None),
+    }))
+}
+
+fn read(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Read, Problem> {
+    let owned = str::to_owned;
+    Ok(match shape {
+        Shape::Profiles => Read::ProfileOf(parameters.needed("identifier")?, parameters.as_of()?),
+        Shape::Profile(id) => Read::Profile(owned(id), parameters.as_of()?),
+        Shape::ProfileEvents(id) => Read::ProfileEvents(owned(id), parameters.events_page()?),
+        Shape::ProfileSessions(id) => Read::ProfileSessions(owned(id), parameters.page()?),
+        Shape::ProfileLinks(id) => Read::ProfileLinks(owned(id), parameters.plain_page()?),
+        Shape::ProfileHistory(id) => Read::ProfileHistory(owned(id), parameters.plain_page()?),
+        Shape::Explain => Read::Explain { from: parameters.needed("from")?, to: parameters.needed("to")? },
+        Shape::Quarantine => Read::Quarantine(parameters.plain_page()?),
+        Shape::Session(id) => Read::Session(owned(id)),
+        Shape::SessionEvents(id) => Read::SessionEvents(owned(id), parameters.events_page()?),
+        Shape::Events => {
+            Read::Events { after: parameters.after()?, limit: parameters.limit()?.unwrap_or(PAGE_MAX_ITEMS) }
+        }
+        Shape::Check => Read::Check,
+        // `call` and `act` have taken all others.
+        _ => return Err(unknown()),
+    })
 }
 
 fn decode(segment: &str) -> Result<String, Problem> {
     match percent_decode_str(segment).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
         Err(_) => Err(Problem::new("utf8_invalid", "the path is not UTF-8 once its escapes are read")),
-    }
-}
-
-/// The query: each getter takes its parameter out, and what is left is unknown.
-struct Parameters(Vec<(String, String)>);
-
-impl Parameters {
-    fn parse(query: &str) -> Result<Self, Problem> {
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if pairs.iter().any(|(other, _)| *other == name) {
-                return Err(Problem::field("parameter_invalid", name, "this parameter stands twice"));
-            }
-            pairs.push((name.into_owned(), value.into_owned()));
-        }
-        Ok(Self(pairs))
-    }
-
-    fn take(&mut self, name: &str) -> Option<String> {
-        let index = self.0.iter().position(|(other, _)| other == name)?;
-        Some(self.0.swap_remove(index).1)
-    }
-
-    fn origin(&mut self) -> Result<Origin, Problem> {
-        match self.take("origin").as_deref() {
-            None | Some("live") => Ok(Origin::Live),
-            Some("import") => Ok(Origin::Import),
-            Some(_) => Err(Problem::field("parameter_invalid", "origin", "origin is live or import")),
-        }
-    }
-
-    fn after(&mut self) -> Result<u64, Problem> {
-        match self.take("after") {
-            None => Ok(0),
-            Some(text) => text.parse().map_err(|_| {
-                Problem::field("parameter_invalid", "after", "after is a sequence number, from 0")
-            }),
-        }
-    }
-
-    fn limit(&mut self) -> Result<Option<usize>, Problem> {
-        let Some(text) = self.take("limit") else { return Ok(None) };
-        match text.parse() {
-            Ok(limit) if (1..=PAGE_MAX_ITEMS).contains(&limit) => Ok(Some(limit)),
-            _ => {
-                let message = format!("limit is a number from 1 to {PAGE_MAX_ITEMS}");
-                Err(Problem::field("limit_invalid", "limit", message))
-            }
-        }
-    }
-
-    fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, Problem> {
-        let Some(text) = self.take(name) else { return Ok(None) };
-        match Timestamp::parse(&text) {
-            Some(time) => Ok(Some(time)),
-            None => Err(Problem::field(
-                "time_invalid",
-                name,
-                "not a time: RFC 3339 is expected; is its + escaped?",
-            )),
-        }
-    }
-
-    fn page(&mut self) -> Result<PageRequest, Problem> {
-        Ok(PageRequest {
-            limit: self.limit()?.unwrap_or(0),
-            cursor: self.take("cursor"),
-            event_type: None,
-            from: self.time("from")?,
-            to: self.time("to")?,
-        })
-    }
-
-    fn events_page(&mut self) -> Result<PageRequest, Problem> {
-        let event_type = self.take("type");
-        Ok(PageRequest { event_type, ..self.page()? })
-    }
-
-    /// A parameter that does nothing would be an answer to another question than was asked.
-    fn finish(&mut self) -> Result<(), Problem> {
-        match self.0.pop() {
-            Some((name, _)) => {
-                Err(Problem::field("parameter_unknown", name, "this route has no such parameter"))
-            }
-            None => Ok(()),
-        }
     }
 }
 
@@ -241,7 +306,8 @@ mod tests {
     fn outcome(method: &str, target: &str) -> String {
         let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
         match find(&method.parse().unwrap(), path, query) {
-            Ok(Call::Read(Read::Profile(id) | Read::Session(id))) => format!("read {id}"),
+            Ok(Call::Read(Read::Profile(id, _) | Read::Session(id))) => format!("read {id}"),
+            Ok(Call::Act { act: ActCall::Whole(act), dry_run }) => format!("{act:?} {dry_run}"),
             Ok(call) => call.route().to_owned(),
             Err(problem) => {
                 let code = &problem.body.code;
@@ -262,7 +328,44 @@ mod tests {
             ("GET", "/api/v1/profiles/space:1001", "read space:1001"),
             ("GET", "/api/v1/profiles/%ff", "utf8_invalid "),
             ("GET", "/api/v1/profiles/", "route_unknown "),
-            ("GET", "/api/v1/profiles/a?at=x", "parameter_unknown at"),
+            ("GET", "/api/v1/profiles/a?at=2026-01-01T00:00:00Z&until=2026-01-01T00:00:00Z", "read a"),
+            ("GET", "/api/v1/profiles/a?at=x", "time_invalid at"),
+            ("GET", "/api/v1/profiles/a?until=2026-13-01T00:00:00Z", "time_invalid until"),
+            ("GET", "/api/v1/profiles/a?since=x", "parameter_unknown since"),
+            (
+                "GET",
+                "/api/v1/profiles?identifier=email:a@b.example&at=2026-01-01T00:00:00Z",
+                "/api/v1/profiles",
+            ),
+            ("GET", "/api/v1/profiles", "parameter_invalid identifier"),
+            ("GET", "/api/v1/profiles?identifier=%20", "parameter_invalid identifier"),
+            ("GET", "/api/v1/profiles/a/links?limit=1&cursor=x", "/api/v1/profiles/{id}/links"),
+            ("GET", "/api/v1/profiles/a/links?type=x", "parameter_unknown type"),
+            ("GET", "/api/v1/profiles/a/history", "/api/v1/profiles/{id}/history"),
+            ("GET", "/api/v1/explain?from=a&to=b", "/api/v1/explain"),
+            ("GET", "/api/v1/explain?from=a", "parameter_invalid to"),
+            ("GET", "/api/v1/quarantine?limit=1", "/api/v1/quarantine"),
+            ("POST", "/api/v1/quarantine", "method_not_allowed GET, HEAD"),
+            ("POST", "/api/v1/quarantine/q1-0?dry_run=true", "/api/v1/quarantine/{id}"),
+            ("POST", "/api/v1/merges", "/api/v1/merges"),
+            ("POST", "/api/v1/merges?dry_run=yes", "parameter_invalid dry_run"),
+            ("POST", "/api/v1/merges?keep_apart=true", "parameter_unknown keep_apart"),
+            ("GET", "/api/v1/merges/m1-0", "method_not_allowed DELETE"),
+            (
+                "DELETE",
+                "/api/v1/merges/m1-0?keep_apart=true&dry_run=true",
+                "Undo { merge: \"m1-0\", keep_apart: true } true",
+            ),
+            ("POST", "/api/v1/profiles/a/identifiers", "/api/v1/profiles/{id}/identifiers"),
+            (
+                "DELETE",
+                "/api/v1/profiles/a/identifiers/email:ada%40example.com",
+                "Detach { profile: \"a\", identifier: \"email:ada@example.com\" } false",
+            ),
+            ("DELETE", "/api/v1/profiles/a/identifiers", "method_not_allowed POST"),
+            ("POST", "/api/v1/blocked", "/api/v1/blocked"),
+            ("DELETE", "/api/v1/blocked/x:a%2Fb", "Unblock { identifier: \"x:a/b\" } false"),
+            ("DELETE", "/api/v1/blocked/", "route_unknown "),
             ("POST", "/api/v1/profiles/a", "method_not_allowed GET, HEAD"),
             (
                 "GET",

@@ -1,14 +1,16 @@
 //! Answers calls: the one place where requests meet the store. Knows no socket.
 //!
-//! Tracking takes no thread: the request goes to the writer, and what it answers wakes the task. Reads may wait for
-//! the disk, so each has a thread of the blocking pool, at most [`READS_MAX`] at once.
+//! Tracking takes no thread: the request goes to the writer, and what it answers wakes the task. Reads and acts may
+//! wait for the disk, so each has a thread of the blocking pool, at most [`READS_MAX`] at once.
 
+use super::answer;
 use super::body::{self, Budget, Encoding, Share};
 use super::errors::Problem;
-use super::routes::{Call, Read, find};
-use crate::limits::{PARSE_INLINE_MAX_BYTES, READS_MAX};
+use super::routes::{ActCall, Call, Read, find};
+use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
+use crate::protocol::act::{self, Unread};
 use crate::protocol::json::{self, Body};
-use crate::protocol::write::{self, Audience, CheckBody, ErrorBody, ItemError, StatusBody};
+use crate::protocol::write::{self, Audience, ErrorBody, ItemError, StatusBody};
 use crate::settings::Configuration;
 use crate::store::{LazyReply, Store};
 use http_body_util::Full;
@@ -16,9 +18,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use serde::Serialize;
-use spoor::model::{Page, StoredEvent};
 use spoor::settings::{DEFAULT_SOURCE, Keys};
-use spoor::{Error, Origin, TrackError, TrackRequest};
+use spoor::{Act, Error, Origin, TrackError, TrackRequest};
 use std::collections::HashSet;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -39,7 +40,7 @@ pub(super) struct Service {
     body_timeout: Duration,
     request_timeout: Duration,
     budget: Budget,
-    reads: Semaphore,
+    asked: Semaphore,
     stopping: AtomicBool,
 }
 
@@ -66,7 +67,7 @@ impl Service {
             body_timeout: Duration::from_millis(server.body_timeout_ms),
             request_timeout: Duration::from_millis(server.request_timeout_ms),
             budget: Budget::new(server.bodies_bytes),
-            reads: Semaphore::new(READS_MAX),
+            asked: Semaphore::new(READS_MAX),
             stopping: AtomicBool::new(false),
         }
     }
@@ -103,6 +104,11 @@ impl Service {
             Call::Track(origin) => self.track(request, origin).await,
             Call::Read(Read::Check) => self.read(Read::Check, None).await,
             Call::Read(read) => self.read(read, Some(self.request_timeout)).await,
+            Call::Act { act: ActCall::Whole(act), dry_run } => self.act(act, dry_run).await,
+            Call::Act { act: ActCall::InBody(unread), dry_run } => {
+                let act = self.read_act(request, unread).await?;
+                self.act(act, dry_run).await
+            }
             Call::Status => Ok(self.status()),
             Call::Health => Ok(respond(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())),
             Call::Ready => self.ready(),
@@ -134,13 +140,37 @@ impl Service {
 
     async fn read(&self, read: Read, timeout: Option<Duration>) -> Result<Answer, Problem> {
         let store = Arc::clone(&self.store);
+        self.ask(timeout, move || Ok(answer::read(&*store, &read)?)).await
+    }
+
+    async fn act(&self, act: Act, dry_run: bool) -> Result<Answer, Problem> {
+        let store = Arc::clone(&self.store);
+        self.ask(Some(self.request_timeout), move || Ok(answer::act(&*store, act, dry_run)?)).await
+    }
+
+    /// Asks the store on a thread that may wait.
+    async fn ask(
+        &self,
+        timeout: Option<Duration>,
+        question: impl FnOnce() -> Result<Vec<u8>, Problem> + Send + 'static,
+    ) -> Result<Answer, Problem> {
         let work = async {
-            let Ok(_place) = self.reads.acquire().await else { return Err(internal()) };
-            let task = tokio::task::spawn_blocking(move || read_store(&*store, read));
-            task.await.unwrap_or_else(|_| Err(internal()))
+            let Ok(_place) = self.asked.acquire().await else { return Err(internal()) };
+            tokio::task::spawn_blocking(question).await.unwrap_or_else(|_| Err(internal()))
         };
         let text = within(timeout, work).await?;
         Ok(respond(StatusCode::OK, text))
+    }
+
+    async fn read_act(&self, request: Request<Incoming>, unread: Unread) -> Result<Act, Problem> {
+        let (head, incoming) = request.into_parts();
+        body::check_is_json(&head.headers)?;
+        let encoding = Encoding::of(&head.headers)?;
+        let mut share = self.budget.share();
+        let most = ACT_MAX_BYTES.min(self.body_bytes);
+        let bytes = body::read(incoming, most, self.body_timeout, &mut share).await?;
+        let bytes = body::decompress(bytes, encoding, most, &mut share)?;
+        Ok(act::read(unread, &bytes)?)
     }
 
     async fn track(self: &Arc<Self>, request: Request<Incoming>, origin: Origin) -> Result<Answer, Problem> {
@@ -306,32 +336,6 @@ fn array(outcomes: &[Result<Vec<u8>, Problem>]) -> Result<Answer, Problem> {
     }
     text.push(b']');
     Ok(respond(StatusCode::OK, text))
-}
-
-fn read_store(store: &dyn Store, read: Read) -> Result<Vec<u8>, Problem> {
-    Ok(match read {
-        Read::Profile(id) => write::text(&write::profile(&store.profile(&id)?)),
-        Read::ProfileEvents(id, page) => {
-            write::text(&write::page(&store.profile_events(&id, &page)?, write::event))
-        }
-        Read::ProfileSessions(id, page) => {
-            write::text(&write::page(&store.profile_sessions(&id, &page)?, write::session))
-        }
-        Read::Session(id) => write::text(&write::session(&store.session(&id)?)),
-        Read::SessionEvents(id, page) => {
-            write::text(&write::page(&store.session_events(&id, &page)?, write::event))
-        }
-        Read::Events { after, limit } => {
-            write::text(&write::page(&log_page(store.events_after(after, limit)?, limit), write::event))
-        }
-        Read::Check => write::text(&CheckBody::from(store.check()?)),
-    })
-}
-
-/// A page in log order: the cursor is what to send as `after`.
-fn log_page(items: Vec<StoredEvent>, limit: usize) -> Page<StoredEvent> {
-    let cursor = items.last().filter(|_| items.len() >= limit).map(|event| event.seq.0.to_string());
-    Page { items, cursor }
 }
 
 async fn within<T>(

@@ -30,11 +30,7 @@ pub enum Body {
 /// [`Rejection`] if nothing in it can be accepted: it is not UTF-8 or not JSON, it is one request that
 /// breaks a rule, or the array is too long.
 pub fn read(bytes: &[u8]) -> Result<Body, Rejection> {
-    let text = std::str::from_utf8(bytes).map_err(|error| Rejection {
-        code: "utf8_invalid",
-        message: format!("the text is not UTF-8: byte {} begins no character", error.valid_up_to()),
-        field: None,
-    })?;
+    let text = utf8(bytes)?;
     if !text.trim_start().starts_with('[') {
         return Ok(Body::One(Box::new(read_request(text)?)));
     }
@@ -45,6 +41,18 @@ pub fn read(bytes: &[u8]) -> Result<Body, Rejection> {
         Err(rejection) if rejection.code == ARRAY_TOO_LONG => Err(rejection),
         Err(_) => Ok(Body::Many(split(text)?.into_iter().map(read_request).collect())),
     }
+}
+
+/// The text of a body.
+///
+/// # Errors
+/// `utf8_invalid`.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Rejection> {
+    std::str::from_utf8(bytes).map_err(|error| Rejection {
+        code: "utf8_invalid",
+        message: format!("the text is not UTF-8: byte {} begins no character", error.valid_up_to()),
+        field: None,
+    })
 }
 
 /// The items of a JSON array as text, without a look inside.
@@ -64,7 +72,7 @@ fn read_request(text: &str) -> Result<TrackRequest, Rejection> {
 }
 
 /// Reads all of `text`.
-fn read_with<'t, T, F>(text: &'t str, read: F) -> Result<T, Rejection>
+pub(super) fn read_with<'t, T, F>(text: &'t str, read: F) -> Result<T, Rejection>
 where
     F: FnOnce(&Walk, JsonText<'_, 't>) -> serde_json::Result<T>,
 {

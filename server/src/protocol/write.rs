@@ -3,6 +3,7 @@
 //! Called by the HTTP routes and by the commands that print. What is a public source's to see is decided here
 //! ([`Audience`]), since it is a matter of what is written and of nothing else.
 
+use super::identity::{LinkReplyBody, link_reply, profile_identifier};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -81,18 +82,21 @@ pub fn reply<'a>(reply: &'a Reply, audience: &'a Audience) -> impl Serialize + u
                 status: event.status.as_str(),
                 session: event.session.as_ref().map(session_reply),
                 profile: event.profile.as_deref().filter(|_| !public),
+                links: event.links.iter().map(|link| link_reply(link, audience)).collect(),
                 refused: event.refused.iter().map(|(field, code)| RefusedBody { field, code }).collect(),
-                warnings: &event.warnings,
+                warnings: warnings(&event.warnings, public),
             })
             .collect(),
-        // That a session is somebody else's would tell that there is somebody else.
-        warnings: reply
-            .warnings
-            .iter()
-            .copied()
-            .filter(|code| !(public && matches!(*code, "profile_mismatch" | "session_shared")))
-            .collect(),
+        warnings: warnings(&reply.warnings, public),
     }
+}
+
+/// Warnings that would tell a browser that there is somebody else.
+const WARNINGS_OF_OTHERS: [&str; 4] =
+    ["profile_mismatch", "session_shared", "profile_switched", "fragments_max"];
+
+fn warnings(codes: &[&'static str], public: bool) -> Vec<&'static str> {
+    codes.iter().copied().filter(|code| !(public && WARNINGS_OF_OTHERS.contains(code))).collect()
 }
 
 #[derive(Serialize)]
@@ -128,9 +132,11 @@ struct EventBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    links: Vec<LinkReplyBody<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     refused: Vec<RefusedBody<'a>>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    warnings: &'a [&'static str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -143,7 +149,8 @@ fn session_reply(session: &SessionReply) -> SessionReplyBody<'_> {
     SessionReplyBody { id: &session.id, created: session.created }
 }
 
-/// A public device is told its own id: if the session turned out to be somebody else's, the one that it sent.
+/// A public device is told its own id: the one that it sent, also if the session turned out to be somebody else's, or
+/// the device's events go to another person now.
 fn profile_reply<'a>(profile: &'a ProfileReply, audience: &'a Audience) -> Option<ProfileReplyBody<'a>> {
     let ProfileReply { id, primary_id, reason, created } = profile;
     match (audience, reason) {
@@ -153,9 +160,14 @@ fn profile_reply<'a>(profile: &'a ProfileReply, audience: &'a Audience) -> Optio
             reason: reason.as_str(),
             created: *created,
         }),
-        (Audience::Public { sent_profile }, Reason::SessionOwner) => sent_profile.as_ref().map(|id| {
-            ProfileReplyBody { id, primary_id: None, reason: Reason::Sent.as_str(), created: false }
-        }),
+        (Audience::Public { sent_profile }, Reason::Sent | Reason::SessionOwner) => {
+            sent_profile.as_ref().map(|id| ProfileReplyBody {
+                id,
+                primary_id: None,
+                reason: Reason::Sent.as_str(),
+                created: false,
+            })
+        }
         (Audience::Public { .. }, _) => {
             Some(ProfileReplyBody { id, primary_id: None, reason: reason.as_str(), created: *created })
         }
@@ -235,13 +247,15 @@ impl Serialize for Object<'_, String> {
 #[must_use]
 pub fn profile(profile: &Profile) -> impl Serialize + use<'_> {
     #[derive(Serialize)]
-    struct Body<'a> {
+    struct Body<'a, I> {
         id: &'a str,
         primary_id: &'a str,
         ids: &'a [String],
+        /// Only where it is more than `ids` lists.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fragments: Option<u64>,
         traits: Object<'a, Json>,
-        /// None are resolved yet, and the member is there for clients that read it.
-        identifiers: [(); 0],
+        identifiers: Vec<I>,
         consents: Object<'a, Consent>,
         counters: Counters,
         created_at: String,
@@ -260,8 +274,9 @@ pub fn profile(profile: &Profile) -> impl Serialize + use<'_> {
         id: &profile.id,
         primary_id: &profile.primary_id,
         ids: &profile.ids,
+        fragments: Some(profile.fragments).filter(|fragments| *fragments > profile.ids.len() as u64),
         traits: Object(&profile.traits),
-        identifiers: [],
+        identifiers: profile.identifiers.iter().map(profile_identifier).collect(),
         consents: Object(&profile.consents),
         counters: Counters { events, sessions, implicit_sessions, page_views },
         created_at: profile.created_at.to_string(),

@@ -65,6 +65,28 @@ impl Layers {
     pub(super) fn section(&mut self, name: &str) -> Result<Section, SettingsError> {
         take_table(&mut self.table, name, name)
     }
+
+    /// Takes a list of sections out, `[[name]]`; each is called `name[0]` and so on.
+    pub(super) fn sections(&mut self, name: &str) -> Result<Vec<Section>, SettingsError> {
+        let expected = |other: &Value| {
+            SettingsError::key(name, format!("a list of tables is expected, this is {}", other.type_str()))
+        };
+        let items = match self.table.remove(name) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items,
+            Some(other) => return Err(expected(&other)),
+        };
+        let section = |(index, item)| match item {
+            Value::Table(table) => Ok(Section { path: item_key(name, index), table }),
+            other => Err(expected(&other)),
+        };
+        items.into_iter().enumerate().map(section).collect()
+    }
+}
+
+/// The key of an item of a list of tables.
+pub(super) fn item_key(list: &str, index: usize) -> String {
+    format!("{list}[{index}]")
 }
 
 fn note(origins: &mut BTreeMap<String, Origin>, path: &str, table: &Table) {
@@ -72,6 +94,11 @@ fn note(origins: &mut BTreeMap<String, Origin>, path: &str, table: &Table) {
         let key = join(path, name);
         match value {
             Value::Table(inner) => note(origins, &key, inner),
+            Value::Array(items) if items.iter().any(Value::is_table) => {
+                for (index, item) in items.iter().enumerate() {
+                    note(origins, &item_key(&key, index), item.as_table().unwrap_or(&Table::new()));
+                }
+            }
             _ => drop(origins.insert(key, Origin::File)),
         }
     }
@@ -101,19 +128,24 @@ pub(super) struct Section {
 impl Section {
     /// The dotted key of one of its members.
     pub(super) fn key(&self, name: &str) -> String {
-        join(&self.path, name)
+        if name.is_empty() { self.path.clone() } else { join(&self.path, name) }
+    }
+
+    /// The names of the members that are left.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.table.keys().cloned().collect()
+    }
+
+    /// A section inside this one.
+    pub(super) fn section(&mut self, name: &str) -> Result<Self, SettingsError> {
+        let key = self.key(name);
+        take_table(&mut self.table, name, &key)
     }
 
     /// Every member that is left, each as a section of its own.
     pub(super) fn sections(mut self) -> Result<Vec<(String, Self)>, SettingsError> {
-        let names: Vec<String> = self.table.keys().cloned().collect();
-        names
-            .into_iter()
-            .map(|name| {
-                let key = self.key(&name);
-                Ok((name.clone(), take_table(&mut self.table, &name, &key)?))
-            })
-            .collect()
+        let names = self.names();
+        names.into_iter().map(|name| Ok((name.clone(), self.section(&name)?))).collect()
     }
 
     fn take<T>(
@@ -180,6 +212,25 @@ impl Section {
         self.take(name, &words.join(" or "), |value| {
             let text = value.as_str()?;
             choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice)
+        })
+    }
+
+    /// True, false, or one of a few words.
+    pub(super) fn flag_or_word<T: Copy>(
+        &mut self,
+        name: &str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, SettingsError> {
+        let bare = |word: &str| matches!(word, "true" | "false");
+        let shown = |word: &str| if bare(word) { word.to_owned() } else { format!("\"{word}\"") };
+        let words: Vec<String> = choices.iter().map(|(word, _)| shown(word)).collect();
+        self.take(name, &words.join(" or "), |value| {
+            let word = match value {
+                Value::Boolean(flag) => flag.to_string(),
+                Value::String(word) if !bare(word) => word.clone(),
+                _ => return None,
+            };
+            choices.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
         })
     }
 

@@ -5,15 +5,16 @@
 
 pub mod units;
 
+mod identity;
 mod layers;
 mod print;
 
 use crate::limits;
+use identity::{Declared, read_merges, read_namespace, read_points};
 use layers::{Layers, Section};
 use spoor::limits::{ID_MAX_BYTES, INACTIVITY_MAX_MS, INACTIVITY_MIN_MS, NAME_MAX_BYTES};
 use spoor::settings::{
-    Keys, NamespaceSettings, Normalizer, ProfileIds, Sessions, SourceSettings, TraitKind, TraitPolicy,
-    TraitSettings,
+    Keys, Merges, Normalizer, ProfileIds, Sessions, SourceSettings, TraitKind, TraitPolicy, TraitSettings,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -163,6 +164,9 @@ const PROFILE_IDS: [(&str, ProfileIds); 2] = [("server", ProfileIds::Server), ("
 const SESSIONS: [(&str, Sessions); 2] = [("client", Sessions::Client), ("inactivity", Sessions::Inactivity)];
 const NORMALIZERS: [(&str, Normalizer); 3] =
     [("email", Normalizer::Email), ("phone", Normalizer::Phone), ("text", Normalizer::Text)];
+/// Beside `true` and `false`, which are words in TOML.
+const MERGES: [(&str, Merges); 3] =
+    [("true", Merges::Always), ("false", Merges::Never), ("verified", Merges::Verified)];
 const TRAIT_KINDS: [(&str, TraitKind); 3] =
     [("value", TraitKind::Value), ("counter", TraitKind::Counter), ("collection", TraitKind::Collection)];
 const TRAIT_POLICIES: [(&str, TraitPolicy); 6] = [
@@ -296,17 +300,15 @@ fn read(mut layers: Layers) -> Result<Effective, SettingsError> {
         engine.sources.insert(name, read_source(section)?);
     }
     for (name, section) in layers.section("identifiers")?.sections()? {
-        named("identifiers", &name, NAME_MAX_BYTES)?;
         let before = engine.identifiers.remove(&name);
-        engine.identifiers.insert(name, read_namespace(section, before)?);
+        let namespace = read_namespace(section, &name, before)?;
+        engine.identifiers.insert(name, namespace);
     }
     for (name, section) in layers.section("traits")?.sections()? {
         named("traits", &name, NAME_MAX_BYTES)?;
         engine.traits.insert(name, read_trait(section)?);
     }
-    if layers.table.contains_key("identification") {
-        return Err(SettingsError::key("identification", "not yet supported"));
-    }
+    engine.identification = read_points(layers.sections("identification")?, &Declared { settings: engine })?;
     match layers.table.keys().next() {
         Some(key) => Err(SettingsError::key(key, "unknown key")),
         None => Ok(Effective { configuration, origins: layers.origins }),
@@ -404,7 +406,7 @@ fn read_source(mut section: Section) -> Result<SourceSettings, SettingsError> {
     source.default_country = section.text("default_country")?;
     put(&mut source.conversions, section.texts("conversions")?);
     put(&mut source.page_views, section.texts("page_views")?);
-    section.not_yet(&["merges"])?;
+    put(&mut source.merges, read_merges(&mut section)?);
     check_source(&section, &source)?;
     section.finish()?;
     Ok(source)
@@ -444,27 +446,6 @@ fn check_source(section: &Section, source: &SourceSettings) -> Result<(), Settin
         Some((_, name, reason)) => Err(SettingsError::key(section.key(name), reason)),
         None => Ok(()),
     }
-}
-
-/// `before` is what holds for a namespace that exists by default.
-fn read_namespace(
-    mut section: Section,
-    before: Option<NamespaceSettings>,
-) -> Result<NamespaceSettings, SettingsError> {
-    let mut namespace = before.unwrap_or_default();
-    put(&mut namespace.normalize, section.choice("normalize", &NORMALIZERS)?);
-    put(&mut namespace.priority, section.number("priority")?);
-    put(&mut namespace.unique, section.flag("unique")?);
-    section.not_yet(&[
-        "values_per_profile",
-        "fragments_max",
-        "merges",
-        "blocked",
-        "blocked_patterns",
-        "expires_after",
-    ])?;
-    section.finish()?;
-    Ok(namespace)
 }
 
 fn read_trait(mut section: Section) -> Result<TraitSettings, SettingsError> {

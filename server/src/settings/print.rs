@@ -1,10 +1,11 @@
 //! `--print-config`: the settings that hold, as TOML that can be read back, each with where it comes from.
 
+use super::layers::item_key;
 use super::{
-    Effective, KEYS, LOG_FORMATS, LOG_LEVELS, NORMALIZERS, PROFILE_IDS, SESSIONS, TRAIT_KINDS,
+    Effective, KEYS, LOG_FORMATS, LOG_LEVELS, MERGES, NORMALIZERS, PROFILE_IDS, SESSIONS, TRAIT_KINDS,
     TRAIT_POLICIES, units,
 };
-use spoor::settings::{NamespaceSettings, SourceSettings, TraitSettings};
+use spoor::settings::{IdentificationPoint, Merges, NamespaceSettings, SourceSettings, TraitSettings};
 use std::fmt::Write as _;
 use toml::Value;
 
@@ -20,6 +21,9 @@ pub fn print(effective: &Effective) -> String {
     }
     for (name, namespace) in &engine.identifiers {
         out.namespace(name, namespace);
+    }
+    for (index, point) in engine.identification.iter().enumerate() {
+        out.identification(index, point);
     }
     for (name, setting) in &engine.traits {
         out.trait_setting(name, setting);
@@ -41,19 +45,17 @@ struct Lines<'p, 'a> {
 
 impl<'a> Printer<'a> {
     fn section(&mut self, name: &str) -> Lines<'_, 'a> {
-        self.open(name.to_owned(), name)
+        self.open(name.to_owned(), &format!("[{name}]"))
     }
 
     fn named_section(&mut self, section: &str, name: &str) -> Lines<'_, 'a> {
-        let bare = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        let quoted = if bare { name.to_owned() } else { Value::from(name).to_string() };
-        self.open(format!("{section}.{name}"), &format!("{section}.{quoted}"))
+        self.open(format!("{section}.{name}"), &format!("[{section}.{}]", quoted(name)))
     }
 
     fn open(&mut self, path: String, heading: &str) -> Lines<'_, 'a> {
         let blank = if self.text.is_empty() { "" } else { "\n" };
         // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{blank}[{heading}]");
+        let _ = writeln!(self.text, "{blank}{heading}");
         Lines { printer: self, path }
     }
 
@@ -101,6 +103,7 @@ impl<'a> Printer<'a> {
         }
         lines.put("conversions", source.conversions.clone());
         lines.put("page_views", source.page_views.clone());
+        lines.merges(source.merges);
     }
 
     fn namespace(&mut self, name: &str, namespace: &NamespaceSettings) {
@@ -108,6 +111,25 @@ impl<'a> Printer<'a> {
         lines.put("normalize", word(&NORMALIZERS, &namespace.normalize));
         lines.put("priority", i64::from(namespace.priority));
         lines.put("unique", namespace.unique);
+        lines.put("values_per_profile", i64::from(namespace.values_per_profile));
+        lines.put("fragments_max", i64::from(namespace.fragments_max));
+        lines.merges(namespace.merges);
+        lines.put("blocked", namespace.blocked.clone());
+        lines.put("blocked_patterns", namespace.blocked_patterns.clone());
+    }
+
+    fn identification(&mut self, index: usize, point: &IdentificationPoint) {
+        let mut lines = self.open(item_key("identification", index), "[[identification]]");
+        lines.put("event", point.event.clone());
+        lines.put("source", point.source.clone());
+        lines.put("verified", point.verified);
+        for (namespace, path) in &point.identifiers {
+            lines.put_as(
+                &format!("identifiers.{namespace}"),
+                &format!("identifiers.{}", quoted(namespace)),
+                path.clone(),
+            );
+        }
     }
 
     fn trait_setting(&mut self, name: &str, setting: &TraitSettings) {
@@ -121,14 +143,33 @@ impl<'a> Printer<'a> {
 
 impl Lines<'_, '_> {
     fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.put_as(name, name, value);
+    }
+
+    /// With another name in the text than among the origins.
+    fn put_as(&mut self, name: &str, written: &str, value: impl Into<Value>) {
         let origin = self.printer.effective.origin(&format!("{}.{name}", self.path)).as_str();
         // Writing to a String cannot fail.
-        let _ = writeln!(self.printer.text, "{name} = {}  # {origin}", value.into());
+        let _ = writeln!(self.printer.text, "{written} = {}  # {origin}", value.into());
+    }
+
+    fn merges(&mut self, merges: Merges) {
+        match merges {
+            Merges::Always => self.put("merges", true),
+            Merges::Never => self.put("merges", false),
+            Merges::Verified => self.put("merges", word(&MERGES, &merges)),
+        }
     }
 
     fn size(&mut self, name: &str, bytes: usize) {
         self.put(name, units::size(bytes as u64));
     }
+}
+
+/// A name as TOML writes it in a key.
+fn quoted(name: &str) -> String {
+    let bare = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if bare { name.to_owned() } else { Value::from(name).to_string() }
 }
 
 /// The word that a choice is written with.

@@ -3,12 +3,13 @@
 #![allow(dead_code, reason = "each test needs some of it")]
 
 use spoor::model::{
-    CheckReport, Page, PageRequest, Profile, ProfileCounters, ReadError, Session, SessionCounters,
-    SessionProfile, Status, StoredEvent,
+    AsOf, CheckReport, Explanation, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest, Profile,
+    ProfileCounters, ProfileIdentifier, QuarantinedLink, ReadError, Session, SessionCounters, SessionProfile,
+    Status, StoredEvent,
 };
 use spoor::{
-    Consent, Error, EventReply, EventSeq, EventStatus, Json, ProfileReply, Reason, Rejection, Reply,
-    SessionReply, Timestamp, TrackError, TrackRequest,
+    Act, ActError, ActReply, Consent, Error, EventReply, EventSeq, EventStatus, Json, LinkOutcome, LinkReply,
+    ProfileReply, ProfileSize, Reason, Rejection, Reply, SessionReply, Timestamp, TrackError, TrackRequest,
 };
 use spoor_server::store::{Done, LazyReply, Store};
 use std::sync::{Arc, Mutex};
@@ -37,13 +38,20 @@ pub(crate) struct Fake(Mutex<State>);
 struct State {
     mood: Mood,
     seen: Vec<TrackRequest>,
+    acts: Vec<(Act, bool)>,
     waiting: Vec<Done>,
     closed: bool,
 }
 
 impl Fake {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { mood: Mood::Sound, seen: Vec::new(), waiting: Vec::new(), closed: false };
+        let state = State {
+            mood: Mood::Sound,
+            seen: Vec::new(),
+            acts: Vec::new(),
+            waiting: Vec::new(),
+            closed: false,
+        };
         Arc::new(Self(Mutex::new(state)))
     }
 
@@ -53,6 +61,11 @@ impl Fake {
 
     pub(crate) fn seen(&self) -> Vec<TrackRequest> {
         self.0.lock().unwrap().seen.clone()
+    }
+
+    /// The acts that came, and whether they were previews.
+    pub(crate) fn acts(&self) -> Vec<(Act, bool)> {
+        self.0.lock().unwrap().acts.clone()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -87,12 +100,57 @@ fn reply(request: &TrackRequest) -> Reply {
                 status: EventStatus::Stored,
                 session: None,
                 profile: Some("device".to_owned()),
+                links: if event.identifiers.is_empty() { Vec::new() } else { link_replies() },
                 refused: vec![("traits.set.a".to_owned(), "trait_kind")],
-                warnings: vec!["event_id_reused"],
+                warnings: vec!["event_id_reused", "fragments_max"],
             })
             .collect(),
         warnings: vec!["profile_mismatch"],
     }
+}
+
+/// One of each kind.
+fn link_replies() -> Vec<LinkReply> {
+    let link = |identifier: &str, outcome, code| LinkReply {
+        identifier: identifier.to_owned(),
+        outcome,
+        code,
+        merge: (outcome == LinkOutcome::Merged).then(|| "m7-0".to_owned()),
+        profiles: if outcome == LinkOutcome::Merged {
+            vec!["person".to_owned(), "other".to_owned()]
+        } else {
+            Vec::new()
+        },
+        quarantine: (outcome == LinkOutcome::Quarantined).then(|| "q7-0".to_owned()),
+    };
+    vec![
+        link("email:a", LinkOutcome::Attached, None),
+        link("email:b", LinkOutcome::Merged, None),
+        link("email:c", LinkOutcome::Switched, None),
+        link("email:d", LinkOutcome::Refused, Some("unique_conflict")),
+        link("email:e", LinkOutcome::Refused, Some("junk")),
+        link("email:f", LinkOutcome::Quarantined, Some("fragments_max")),
+    ]
+}
+
+fn link(ends: LinkEnds) -> Link {
+    Link {
+        ends,
+        state: LinkState::Joined,
+        verified: true,
+        first_seq: EventSeq(1),
+        last_seq: EventSeq(7),
+        first_seen: Timestamp::from_millis(0),
+        last_seen: Timestamp::from_millis(1),
+    }
+}
+
+fn direct_link() -> Link {
+    link(LinkEnds::Profiles { profile: "device".to_owned(), other: "person".to_owned(), kind: "hand" })
+}
+
+fn identifier_link() -> Link {
+    link(LinkEnds::Identifier { profile: "device".to_owned(), identifier: "email:a@b.example".to_owned() })
 }
 
 impl Store for Fake {
@@ -136,7 +194,95 @@ impl Store for Fake {
         }
     }
 
-    fn profile(&self, id: &str) -> Result<Profile, ReadError> {
+    fn act(&self, act: Act, dry_run: bool) -> Result<ActReply, ActError> {
+        let mut state = self.0.lock().unwrap();
+        if let Act::Undo { merge, .. } = &act {
+            let no = |code| Rejection::new(code, "merge", "no");
+            match merge.as_str() {
+                "unknown" => return Err(ActError::NotFound(no("merge_unknown"))),
+                "undone" => return Err(ActError::Conflict(no("merge_undone"))),
+                "odd" => return Err(ActError::Conflict(no("a_code_of_the_engine"))),
+                "lost" => return Err(ActError::NotFound(no("a_code_of_the_engine"))),
+                "broken" => {
+                    return Err(ActError::Failed(Error::Indeterminate { reason: Arc::from("/secret/path") }));
+                }
+                _ => {}
+            }
+        }
+        state.acts.push((act, dry_run));
+        let size = |ids| ProfileSize { primary_id: "person".to_owned(), ids, sessions: 2, events: 3 };
+        Ok(ActReply {
+            seq: (!dry_run).then_some(EventSeq(8)),
+            merge: Some("m8-0".to_owned()),
+            removed: vec![identifier_link()],
+            added: vec![direct_link()],
+            before: vec![size(1), size(2)],
+            after: vec![size(3)],
+            not_retaken: vec![EventSeq(6)],
+        })
+    }
+
+    fn profile_of_identifier(&self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        match identifier.split_once(':') {
+            Some(("email", _)) => self.profile_as_of("device", as_of),
+            _ => Err(ReadError::Rejected(Rejection::new(
+                "unknown_namespace",
+                "identifier",
+                "no such namespace",
+            ))),
+        }
+    }
+
+    fn profile_links(&self, _: &str, _: &PageRequest) -> Result<Page<Link>, ReadError> {
+        Ok(Page { items: vec![identifier_link(), direct_link()], cursor: Some("next".to_owned()) })
+    }
+
+    fn profile_history(&self, _: &str, _: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
+        let entry = HistoryEntry {
+            seq: EventSeq(7),
+            at: Timestamp::from_millis(1),
+            kind: "merged",
+            profile: "device".to_owned(),
+            identifier: Some("email:a@b.example".to_owned()),
+            code: None,
+            merge: Some("m7-0".to_owned()),
+            profiles: vec!["person".to_owned(), "other".to_owned()],
+            event: Some("m".to_owned()),
+        };
+        Ok(Page { items: vec![entry], cursor: None })
+    }
+
+    fn quarantine(&self, _: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
+        let entry = QuarantinedLink {
+            id: "q7-0".to_owned(),
+            profile: "device".to_owned(),
+            primary_id: "person".to_owned(),
+            identifier: "email:a@b.example".to_owned(),
+            code: "fragments_max",
+            seq: EventSeq(7),
+            at: Timestamp::from_millis(1),
+            other: Some("other".to_owned()),
+        };
+        Ok(Page { items: vec![entry], cursor: None })
+    }
+
+    fn explain(&self, from: &str, to: &str) -> Result<Explanation, ReadError> {
+        if from == "none" || to == "none" {
+            return Err(ReadError::NotFound);
+        }
+        Ok(Explanation {
+            same: true,
+            chain: vec![identifier_link(), direct_link()],
+            cut_links: vec![direct_link()],
+            cut_identifiers: None,
+        })
+    }
+
+    fn profile_as_of(&self, id: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        if as_of.at.is_some_and(|at| at < Timestamp::from_millis(1)) {
+            let rejection = Rejection::new("at_before_beginning", "at", "nothing was known then");
+            return Err(ReadError::Rejected(rejection));
+        }
         match id {
             "none" => return Err(ReadError::NotFound),
             "1001" => {
@@ -150,6 +296,13 @@ impl Store for Fake {
             id: id.to_owned(),
             primary_id: "person".to_owned(),
             ids: vec!["person".to_owned(), id.to_owned()],
+            fragments: if id == "large" { 3 } else { 2 },
+            identifiers: vec![ProfileIdentifier {
+                namespace: "email".to_owned(),
+                value: "a@b.example".to_owned(),
+                first_seen: Timestamp::from_millis(500),
+                last_seen: Timestamp::from_millis(1_000),
+            }],
             traits: vec![
                 ("plan".to_owned(), json("\"pro\"")),
                 ("tags".to_owned(), json("[1,\n{\"x\":null}]")),

@@ -6,7 +6,7 @@
 use super::http::{Backing, Http};
 use super::{Need, Target};
 use spoor::model::CheckReport;
-use spoor::settings::{Keys, Normalizer, ProfileIds, Sessions};
+use spoor::settings::{Keys, Merges, Normalizer, ProfileIds, Sessions};
 use spoor::{Settings, Timestamp};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -117,6 +117,7 @@ fn configuration(settings: &Settings) -> String {
         out += &format!("server = {}\nconversions = {:?}\n", source.server, source.conversions);
         out += &format!("page_views = {:?}\n", source.page_views);
         out += &format!("inactivity_timeout = \"{}ms\"\n", source.inactivity_timeout_ms);
+        out += merges(source.merges);
     }
     for (name, namespace) in &settings.identifiers {
         let normalize = match namespace.normalize {
@@ -126,6 +127,18 @@ fn configuration(settings: &Settings) -> String {
         };
         out += &format!("[identifiers.{name:?}]\nnormalize = {normalize:?}\n");
         out += &format!("priority = {}\nunique = {}\n", namespace.priority, namespace.unique);
+        out += &format!("values_per_profile = {}\n", namespace.values_per_profile);
+        out += &format!("fragments_max = {}\n", namespace.fragments_max);
+        out += merges(namespace.merges);
+        out += &format!("blocked = {:?}\n", namespace.blocked);
+        out += &format!("blocked_patterns = {:?}\n", namespace.blocked_patterns);
+    }
+    for point in &settings.identification {
+        out += &format!("[[identification]]\nevent = {:?}\nsource = {:?}\n", point.event, point.source);
+        out += &format!("verified = {}\n", point.verified);
+        for (namespace, path) in &point.identifiers {
+            out += &format!("identifiers.{namespace:?} = {path:?}\n");
+        }
     }
     for (name, settings) in &settings.traits {
         out += &format!("[traits.{name:?}]\npolicy = \"{:?}\"\n", settings.policy).to_lowercase();
@@ -134,4 +147,12 @@ fn configuration(settings: &Settings) -> String {
         }
     }
     out
+}
+
+fn merges(merges: Merges) -> &'static str {
+    match merges {
+        Merges::Always => "merges = true\n",
+        Merges::Verified => "merges = \"verified\"\n",
+        Merges::Never => "merges = false\n",
+    }
 }

@@ -140,6 +140,15 @@ fn query(page: &PageRequest) -> String {
     if members.is_empty() { String::new() } else { format!("?{}", members.join("&")) }
 }
 
+fn past(as_of: AsOf) -> String {
+    let times = [("at", as_of.at), ("until", as_of.until)];
+    let members = times.into_iter().filter_map(|(name, time)| {
+        let time = wire::exact(time?);
+        Some(format!("{name}={}", encoded(&time)))
+    });
+    members.collect::<Vec<_>>().join("&")
+}
+
 impl<B: Backing> Target for Http<B> {
     fn name(&self) -> &'static str {
         self.backing.name()
@@ -207,31 +216,50 @@ impl<B: Backing> Target for Http<B> {
         self.read(&path, |body| read_page(body, wire::read_event))
     }
 
-    fn act(&mut self, _: &Act, _: bool) -> Result<ActReply, ActError> {
-        panic!("acts over HTTP")
+    fn act(&mut self, act: &Act, dry_run: bool) -> Result<ActReply, ActError> {
+        let (method, path, body) = wire::write_act(act, encoded);
+        let parameters =
+            [("dry_run", dry_run), ("keep_apart", matches!(act, Act::Undo { keep_apart: true, .. }))];
+        let parameters: Vec<_> =
+            parameters.iter().filter(|(_, set)| *set).map(|(name, _)| format!("{name}=true")).collect();
+        let path = format!("/api/v1/{path}?{}", parameters.join("&"));
+        let (status, body) = self.ask(method, &path, &body).expect("the server answers");
+        let body: Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{path}: {status} {body}"));
+        match status {
+            200 => Ok(wire::read_act_reply(&body)),
+            404 => Err(ActError::NotFound(rejection(&body))),
+            409 => Err(ActError::Conflict(rejection(&body))),
+            400 | 422 => Err(ActError::Rejected(rejection(&body))),
+            _ => panic!("{path}: {status} {body}"),
+        }
     }
 
-    fn profile_as_of(&mut self, _: &str, _: AsOf) -> Result<Profile, ReadError> {
-        panic!("the past over HTTP")
+    fn profile_as_of(&mut self, id: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.read(&format!("/api/v1/profiles/{}?{}", encoded(id), past(as_of)), wire::read_profile)
     }
 
-    fn profile_of_identifier(&mut self, _: &str, _: AsOf) -> Result<Profile, ReadError> {
-        panic!("identifiers over HTTP")
+    fn profile_of_identifier(&mut self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        let path = format!("/api/v1/profiles?identifier={}&{}", encoded(identifier), past(as_of));
+        self.read(&path, wire::read_profile)
     }
 
-    fn profile_links(&mut self, _: &str, _: &PageRequest) -> Result<Page<Link>, ReadError> {
-        panic!("links over HTTP")
+    fn profile_links(&mut self, id: &str, page: &PageRequest) -> Result<Page<Link>, ReadError> {
+        let path = format!("/api/v1/profiles/{}/links{}", encoded(id), query(page));
+        self.read(&path, |body| read_page(body, wire::read_link))
     }
 
-    fn profile_history(&mut self, _: &str, _: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
-        panic!("history over HTTP")
+    fn profile_history(&mut self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
+        let path = format!("/api/v1/profiles/{}/history{}", encoded(id), query(page));
+        self.read(&path, |body| read_page(body, wire::read_history_entry))
     }
 
-    fn quarantine(&mut self, _: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
-        panic!("quarantine over HTTP")
+    fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
+        let path = format!("/api/v1/quarantine{}", query(page));
+        self.read(&path, |body| read_page(body, wire::read_quarantined))
     }
 
-    fn explain(&mut self, _: &str, _: &str) -> Result<Explanation, ReadError> {
-        panic!("explaining over HTTP")
+    fn explain(&mut self, from: &str, to: &str) -> Result<Explanation, ReadError> {
+        let path = format!("/api/v1/explain?from={}&to={}", encoded(from), encoded(to));
+        self.read(&path, wire::read_explanation)
     }
 }

@@ -1,5 +1,12 @@
 //! The messages of the HTTP interface as the tests read and write them, apart from the server's own code.
 
+mod identity;
+
+pub use identity::{
+    read_act_reply, read_explanation, read_history_entry, read_link, read_quarantined, write_act,
+};
+
+use identity::{read_link_replies, read_profile_identifiers};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -220,7 +227,7 @@ fn write_event(event: &Event) -> Value {
 }
 
 /// A time with its microseconds, which the engine's own form leaves out.
-fn exact(time: Timestamp) -> String {
+pub(super) fn exact(time: Timestamp) -> String {
     let shown = time.to_string();
     let micros = time.0.rem_euclid(1_000);
     if micros == 0 { shown } else { format!("{}{micros:03}Z", shown.trim_end_matches('Z')) }
@@ -300,7 +307,7 @@ fn event_reply(value: &Value) -> EventReply {
         status,
         session: session_reply(&value["session"]),
         profile: maybe(&value["profile"]).or_else(|| maybe(&value["profile"]["id"])),
-        links: Vec::new(),
+        links: read_link_replies(&value["links"]),
         refused: refused.map(path_and_code).collect(),
         warnings: codes(&value["warnings"]),
     }
@@ -317,8 +324,10 @@ pub fn read_profile(value: &Value) -> Profile {
         id: text(&value["id"]),
         primary_id: text(&value["primary_id"]),
         ids: value["ids"].as_array().into_iter().flatten().map(text).collect(),
-        fragments: value["ids"].as_array().map_or(0, |ids| ids.len() as u64),
-        identifiers: Vec::new(),
+        fragments: value["fragments"]
+            .as_u64()
+            .unwrap_or_else(|| value["ids"].as_array().map_or(0, |ids| ids.len() as u64)),
+        identifiers: read_profile_identifiers(&value["identifiers"]),
         traits: value["traits"]
             .as_object()
             .into_iter()

@@ -1,0 +1,225 @@
+//! Acts from words to effects and back: what an act names is looked up in a version, and what it did is put into
+//! words.
+
+use crate::act::{Act, ActError, ActReply, ProfileSize};
+use crate::core::acts::{Deed, Plan, Refusal, Size};
+use crate::core::decision::{Decision, Effect, Ends, LinkResult};
+use crate::core::identifiers::{CommandIdentifier, identifier};
+use crate::core::root::{root_of, some_members_of};
+use crate::core::rows::{IdentifierKey, LinkKey, ListKey, ListKind, NameKey, NameKind};
+use crate::core::view::View;
+use crate::error::{Error, Rejection};
+use crate::ids::{EventSeq, FragmentNo, IdentifierNo, NamespaceNo};
+use crate::limits::PROFILE_MAX_IDS;
+use crate::model::ReadError;
+use crate::read::Snapshot;
+use crate::reply::LinkOutcome;
+use crate::store::record::RecordView;
+use crate::words::{merge_id, numbers_of_id};
+
+/// Places of decisions that an undo does not retake, at most so many.
+const NOT_RETAKEN_MAX: usize = 1_000;
+
+fn not_found(code: &'static str, field: &str, message: impl Into<String>) -> ActError {
+    ActError::NotFound(Rejection::new(code, field, message))
+}
+
+impl From<Refusal> for ActError {
+    fn from(refusal: Refusal) -> Self {
+        let rejection = Rejection { code: refusal.code, message: refusal.message.to_owned(), field: None };
+        match refusal.code {
+            "identifier_unknown" => Self::NotFound(rejection),
+            "unknown_namespace" | "junk" | "unlinkable" => Self::Rejected(rejection),
+            _ => Self::Conflict(rejection),
+        }
+    }
+}
+
+impl Snapshot {
+    /// What an act names, looked up.
+    pub(crate) fn deed(&self, act: &Act) -> Result<Deed, ActError> {
+        Ok(match act {
+            Act::Undo { merge, keep_apart } => {
+                let unknown = || not_found("merge_unknown", "merge", format!("there is no merge {merge:?}"));
+                let (seq, place) = numbers_of_id(merge, 'm').ok_or_else(unknown)?;
+                let decision = self.decision_at(seq)?.ok_or_else(unknown)?;
+                let mut joins = effects_at(&decision.1, decision.0, seq).filter_map(|effect| match effect {
+                    Effect::Join { child, parent, cause } => Some((*child, *parent, cause.clone())),
+                    _ => None,
+                });
+                let (child, parent, cause) = joins.nth(usize::from(place)).ok_or_else(unknown)?;
+                Deed::Undo { cause, child, parent, keep_apart: *keep_apart }
+            }
+            Act::Merge { profile, other, force } => Deed::Merge {
+                one: self.fragment_for(profile, "profile")?,
+                other: self.fragment_for(other, "other")?,
+                force: *force,
+            },
+            Act::Detach { profile, identifier } => Deed::Detach {
+                fragment: self.fragment_for(profile, "profile")?,
+                identifier: self.known_identifier(identifier)?,
+            },
+            Act::Attach { profile, identifier } => Deed::Attach {
+                fragment: self.fragment_for(profile, "profile")?,
+                identifier: self.parsed_identifier(identifier)?,
+            },
+            Act::Decide { quarantine, approve } => {
+                let (link, identifier) = self.quarantined(quarantine)?;
+                Deed::Decide { link, identifier, approve: *approve }
+            }
+            Act::Block { identifier } => Deed::Block { identifier: self.parsed_identifier(identifier)? },
+            Act::Unblock { identifier } => Deed::Unblock { identifier: self.known_identifier(identifier)? },
+        })
+    }
+
+    fn fragment_for(&self, id: &str, field: &str) -> Result<FragmentNo, ActError> {
+        self.fragment_of(id).map_err(|error| match error {
+            ReadError::NotFound => not_found("not_found", field, format!("nothing has the id {id:?}")),
+            ReadError::AmbiguousId { candidates } => {
+                let message = format!("{id:?} names several: {}", candidates.join(", "));
+                ActError::Conflict(Rejection::new("ambiguous_id", field, message))
+            }
+            ReadError::Rejected(rejection) => ActError::Rejected(rejection),
+            ReadError::Failed(error) => ActError::Failed(error),
+        })
+    }
+
+    /// `namespace:value`, normalised as of no source.
+    pub(crate) fn parsed_identifier(&self, text: &str) -> Result<CommandIdentifier, ActError> {
+        let malformed = || {
+            let message = format!("{text:?} is not namespace:value");
+            ActError::Rejected(Rejection::new("identifier_invalid", "identifier", message))
+        };
+        let (namespace, value) = text.split_once(':').ok_or_else(malformed)?;
+        Ok(identifier(&self.shared().registry, namespace.trim(), value, None, true))
+    }
+
+    fn known_identifier(&self, text: &str) -> Result<IdentifierNo, ActError> {
+        let parsed = self.parsed_identifier(text)?;
+        match self.identifier_no(&parsed.namespace, &parsed.value)? {
+            Some(no) => Ok(no),
+            None => Err(not_found("identifier_unknown", "identifier", format!("nobody has {text:?}"))),
+        }
+    }
+
+    /// The number of an identifier.
+    pub(crate) fn identifier_no(&self, namespace: &str, value: &str) -> Result<Option<IdentifierNo>, Error> {
+        let version = self.version()?;
+        let name = NameKey { kind: NameKind::Namespace, text: namespace.into() };
+        let Some(row) = version.names(&name)? else { return Ok(None) };
+        let key = IdentifierKey { namespace: NamespaceNo(row.no), value: value.into() };
+        Ok(version.identifier_nos(&key)?.map(|no| *no))
+    }
+
+    /// The link of a quarantine entry.
+    fn quarantined(&self, id: &str) -> Result<(LinkKey, CommandIdentifier), ActError> {
+        let unknown = || not_found("quarantine_unknown", "quarantine", format!("there is no entry {id:?}"));
+        let (seq, place) = numbers_of_id(id, 'q').ok_or_else(unknown)?;
+        let decision = self.decision_at(seq)?.ok_or_else(unknown)?;
+        let mut entries = effects_at(&decision.1, decision.0, seq).filter_map(|effect| match effect {
+            Effect::Quarantine { fragment, identifier, verified, .. } => {
+                Some((LinkKey { fragment: *fragment, identifier: *identifier }, *verified))
+            }
+            _ => None,
+        });
+        let (link, verified) = entries.nth(usize::from(place)).ok_or_else(unknown)?;
+        let (namespace, value) = self.identifier_name(link.identifier)?;
+        let found = CommandIdentifier { namespace, value, fault: None, verified };
+        Ok((link, found))
+    }
+
+    /// Namespace and value of an identifier.
+    pub(crate) fn identifier_name(&self, no: IdentifierNo) -> Result<(Box<str>, Box<str>), Error> {
+        let version = self.version()?;
+        let row = version.identifiers(&no)?.ok_or_else(|| crate::core::apply::missing("identifier"))?;
+        let namespace = self.text(NameKind::Namespace, row.key.namespace.0)?;
+        Ok((Box::from(&*namespace), row.key.value.clone()))
+    }
+
+    /// The decision of the record that holds a position, and the first position of that record.
+    pub(crate) fn decision_at(&self, seq: EventSeq) -> Result<Option<(EventSeq, Decision)>, Error> {
+        let version = self.version()?;
+        if seq.0 == 0 || seq > version.counters.seq {
+            return Ok(None);
+        }
+        let Some(record) = version.log.record(seq)? else { return Ok(None) };
+        let view = RecordView::parse(record.bytes(), &version.path)?;
+        Ok(Some((record.first_seq(), view.decision(&version.path)?)))
+    }
+
+    /// What an act did, or would do, in words.
+    pub(crate) fn act_reply(&self, act: &Act, plan: &Plan, seq: Option<EventSeq>) -> Result<ActReply, Error> {
+        let links = |ends: &[Ends]| ends.iter().map(|ends| self.link(*ends)).collect::<Result<Vec<_>, _>>();
+        let sizes = |sizes: &[Size]| sizes.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>();
+        let one_merge = matches!(act, Act::Merge { .. } | Act::Attach { .. } | Act::Decide { .. });
+        Ok(ActReply {
+            seq,
+            merge: seq.filter(|_| plan.merged && one_merge).map(|seq| merge_id(seq, 0)),
+            removed: links(&plan.removed)?,
+            // What is only planned has no row yet.
+            added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(&plan.added)? },
+            before: sizes(&plan.before)?,
+            after: sizes(&plan.after)?,
+            not_retaken: self.not_retaken(act, plan)?,
+        })
+    }
+
+    fn size(&self, size: &Size) -> Result<ProfileSize, Error> {
+        Ok(ProfileSize {
+            primary_id: self.fragment_id(size.oldest)?,
+            ids: size.fragments,
+            sessions: size.tally.sessions + size.tally.implicit_sessions,
+            events: size.tally.events,
+        })
+    }
+
+    /// Decisions of conflicts and limits in persons that come apart, since the merge that is undone.
+    fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
+        let Act::Undo { merge, .. } = act else { return Ok(Vec::new()) };
+        let Some((since, _)) = numbers_of_id(merge, 'm') else { return Ok(Vec::new()) };
+        let version = self.version()?;
+        let mut places = Vec::new();
+        for size in &plan.before {
+            let root = root_of(version, size.oldest)?;
+            for member in some_members_of(version, root, PROFILE_MAX_IDS)? {
+                places.extend(version.list(ListKey { kind: ListKind::History, of: member.0 }, usize::MAX)?);
+            }
+        }
+        places.retain(|place| *place > since.0);
+        places.sort_unstable();
+        places.dedup();
+        places.truncate(NOT_RETAKEN_MAX);
+        let mut stand = Vec::new();
+        for place in places.into_iter().map(EventSeq) {
+            let Some((first, decision)) = self.decision_at(place)? else { continue };
+            let stands = |result: &LinkResult| {
+                matches!(result.outcome, LinkOutcome::Switched | LinkOutcome::Quarantined)
+                    || result.code.is_some_and(crate::core::decision::LinkCode::is_conflict)
+            };
+            let mut results = effects_at(&decision, first, place).filter_map(|effect| match effect {
+                Effect::Identified { results, .. } => Some(results),
+                _ => None,
+            });
+            if results.any(|results| results.iter().any(stands)) {
+                stand.push(place);
+            }
+        }
+        Ok(stand)
+    }
+}
+
+/// The effects of a decision that belong to one position.
+pub(crate) fn effects_at(
+    decision: &Decision,
+    first: EventSeq,
+    seq: EventSeq,
+) -> impl Iterator<Item = &Effect> {
+    let mut at = first;
+    decision.effects.iter().filter(move |effect| {
+        let here = at == seq;
+        if effect.takes_seq() {
+            at = at.next();
+        }
+        here
+    })
+}

@@ -1,0 +1,519 @@
+//! What a person decides about who is who, planned: the effects of an act, or why it cannot be done.
+//!
+//! Pure, like the decision of a request, and by the same code: an act is tried on a scratch state over a snapshot,
+//! off the writer's thread, and the plan says what it rests upon, so that the writer can tell whether it still holds.
+//!
+//! 1. What the act names has been looked up before ([`Deed`]): fragments, identifiers, the link of a merge.
+//! 2. Its effects are applied to the scratch state one by one; links that are taken away first, then the regrouping
+//!    of the persons that they were in.
+//! 3. The plan names the roots of all persons that it looked at, with the position of their last change.
+
+use super::apply::missing;
+use super::decide::{Decider, Stamp};
+use super::decision::{Decision, Effect, Ends, JoinCause, LinkCode};
+use super::graph::{edges_of, fewest_links, link_row, links_of, regrouping};
+use super::identifiers::CommandIdentifier;
+use super::identity::{Evidence, Lifted, Resolved};
+use super::person::{person_of, tally_of};
+use super::prepare::Command;
+use super::root::{fragment_row, members_of, root_of};
+use super::rows::{DirectKind, LinkKey, ListKey, ListKind, PairKey, Standing, TallyRow};
+use super::scratch::Scratch;
+use super::sources::Registry;
+use super::view::View;
+use crate::error::Error;
+use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
+use crate::reply::LinkOutcome;
+use crate::settings::Merges;
+
+/// An act, with what it names looked up.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// Takes back the union that a link made of two roots.
+    Undo {
+        /// The link.
+        cause: JoinCause,
+        /// One of the two.
+        child: FragmentNo,
+        /// The other.
+        parent: FragmentNo,
+        /// Whether they must not become one again.
+        keep_apart: bool,
+    },
+    /// Makes one person of two.
+    Merge {
+        /// A fragment of one.
+        one: FragmentNo,
+        /// A fragment of the other.
+        other: FragmentNo,
+        /// Whatever stands between.
+        force: bool,
+    },
+    /// Takes an identifier from a person.
+    Detach {
+        /// A fragment of the person.
+        fragment: FragmentNo,
+        /// The identifier.
+        identifier: IdentifierNo,
+    },
+    /// Gives a fragment an identifier.
+    Attach {
+        /// The fragment.
+        fragment: FragmentNo,
+        /// The identifier.
+        identifier: CommandIdentifier,
+    },
+    /// Decides a link in quarantine.
+    Decide {
+        /// The link.
+        link: LinkKey,
+        /// Its identifier in words.
+        identifier: CommandIdentifier,
+        /// Which way.
+        approve: bool,
+    },
+    /// Suspends a value's links.
+    Block {
+        /// The value; it gets a number if it has none.
+        identifier: CommandIdentifier,
+    },
+    /// Restores a value's links.
+    Unblock {
+        /// The value.
+        identifier: IdentifierNo,
+    },
+}
+
+/// Why a deed cannot be done: a code and a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub code: &'static str,
+    /// The reason.
+    pub message: &'static str,
+}
+
+/// What a deed comes to.
+#[derive(Debug)]
+pub struct Plan {
+    /// The effects.
+    pub decision: Decision,
+    /// The roots of the persons that it is about, and the position of their last change.
+    pub rests_on: Vec<(FragmentNo, EventSeq)>,
+    /// The same persons as they are.
+    pub before: Vec<Size>,
+    /// Their fragments' persons afterwards.
+    pub after: Vec<Size>,
+    /// Links that it took away.
+    pub removed: Vec<Ends>,
+    /// Links that it made or restored.
+    pub added: Vec<Ends>,
+    /// Whether it made a merge.
+    pub merged: bool,
+    /// Whether an id was drawn.
+    pub drew: bool,
+}
+
+/// How large a person is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// The oldest fragment.
+    pub oldest: FragmentNo,
+    /// How many fragments.
+    pub fragments: u64,
+    /// What they count.
+    pub tally: TallyRow,
+}
+
+fn size_of_person<V: View>(view: &V, root: FragmentNo) -> Result<Size, Error> {
+    let person = person_of(view, root)?;
+    Ok(Size { oldest: person.oldest, fragments: person.fragments, tally: tally_of(view, root)? })
+}
+
+/// A plan, or why there is none.
+pub type Planned = Result<Plan, Refusal>;
+
+impl Plan {
+    /// Whether the persons that it rests on are as they were.
+    ///
+    /// # Errors
+    /// [`Error`] if the store could not be read.
+    pub fn still_holds<V: View>(&self, view: &V) -> Result<bool, Error> {
+        for (root, changed) in &self.rests_on {
+            if fragment_row(view, *root)?.parent.is_some() || person_of(view, *root)?.changed != *changed {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Deed {
+    /// Whether planning it may take long: it is then done before the writer is asked.
+    #[must_use]
+    pub const fn is_large(&self) -> bool {
+        matches!(self, Self::Undo { .. } | Self::Detach { .. } | Self::Block { .. } | Self::Unblock { .. })
+    }
+}
+
+/// Plans a deed on a view. Costs what the links of the persons that it is about do.
+///
+/// # Errors
+/// [`Error`] if the store could not be read.
+pub fn plan<V: View>(view: &V, registry: &Registry, deed: &Deed, stamp: Stamp) -> Result<Planned, Error> {
+    let mut scratch = Scratch::over(view);
+    let command = Command::of_an_act();
+    let mut planner = Planner {
+        decider: Decider::new(&mut scratch, registry, &command, stamp),
+        before: view,
+        touched: Vec::new(),
+        removed: Vec::new(),
+        added: Vec::new(),
+    };
+    planner.decider.note_rules()?;
+    if let Err(refusal) = planner.act(deed)? {
+        return Ok(Err(refusal));
+    }
+    planner.finish().map(Ok)
+}
+
+struct Planner<'a, 'b, V> {
+    decider: Decider<'a, Scratch<'b, V>>,
+    before: &'b V,
+    /// Fragments whose persons are concerned.
+    touched: Vec<FragmentNo>,
+    removed: Vec<Ends>,
+    added: Vec<Ends>,
+}
+
+const fn refuse(code: &'static str, message: &'static str) -> Result<(), Refusal> {
+    Err(Refusal { code, message })
+}
+
+type Done = Result<Result<(), Refusal>, Error>;
+
+impl<V: View> Planner<'_, '_, V> {
+    fn act(&mut self, deed: &Deed) -> Done {
+        match deed {
+            Deed::Undo { cause, child, parent, keep_apart } => self.undo(cause, *child, *parent, *keep_apart),
+            Deed::Merge { one, other, force } => self.merge(*one, *other, *force),
+            Deed::Detach { fragment, identifier } => self.detach(*fragment, *identifier),
+            Deed::Attach { fragment, identifier } => {
+                let lifted = Lifted { cut: true, limit: None };
+                self.attach(*fragment, identifier, lifted)
+            }
+            Deed::Decide { link, identifier, approve } => self.decide(*link, identifier, *approve),
+            Deed::Block { identifier } => self.block(identifier),
+            Deed::Unblock { identifier } => self.unblock(*identifier),
+        }
+    }
+
+    fn finish(mut self) -> Result<Plan, Error> {
+        self.decider.emit(Effect::Acted)?;
+        let mut rests_on = Vec::new();
+        let mut roots_after = Vec::new();
+        for fragment in &self.touched {
+            let root = root_of(self.before, *fragment)?;
+            rests_on.push((root, person_of(self.before, root)?.changed));
+        }
+        rests_on.sort_unstable();
+        rests_on.dedup();
+        for (root, _) in &rests_on {
+            for member in members_of(self.before, *root)? {
+                roots_after.push(root_of(self.decider.state, member)?);
+            }
+        }
+        roots_after.sort_unstable();
+        roots_after.dedup();
+        let mut before = Vec::with_capacity(rests_on.len());
+        for (root, _) in &rests_on {
+            before.push(size_of_person(self.before, *root)?);
+        }
+        let mut after = Vec::with_capacity(roots_after.len());
+        for root in roots_after {
+            after.push(size_of_person(self.decider.state, root)?);
+        }
+        let (merged, drew) = (self.decider.merges > 0, self.decider.drew());
+        let decision = Decision { effects: self.decider.into_effects() };
+        let (removed, added) = (self.removed, self.added);
+        Ok(Plan { decision, rests_on, before, after, removed, added, merged, drew })
+    }
+
+    fn root(&self, fragment: FragmentNo) -> Result<FragmentNo, Error> {
+        root_of(self.decider.state, fragment)
+    }
+
+    fn loosen(&mut self, ends: Ends, standing: Standing) -> Result<(), Error> {
+        self.removed.push(ends);
+        self.decider.emit(Effect::Loosen { ends, standing })
+    }
+
+    /// What the remaining links of the persons of some fragments give.
+    fn regroup(&mut self, fragments: &[FragmentNo]) -> Result<(), Error> {
+        let mut roots = Vec::new();
+        for fragment in fragments {
+            roots.push(self.root(*fragment)?);
+        }
+        roots.sort_unstable();
+        roots.dedup();
+        let (moves, new_roots) = regrouping(self.decider.state, &roots)?;
+        self.decider.emit(Effect::Regroup { roots, moves, new_roots })
+    }
+
+    fn undo(&mut self, cause: &JoinCause, child: FragmentNo, parent: FragmentNo, keep_apart: bool) -> Done {
+        let (ends, near) = match cause {
+            JoinCause::Link(key) => (Ends::Identifier(*key), key.fragment),
+            JoinCause::Direct(pair) => (Ends::Pair(*pair), pair.one),
+        };
+        if link_row(self.decider.state, ends)?.standing != Standing::Joins {
+            return Ok(refuse("merge_undone", "its link does not join any more"));
+        }
+        self.touched.extend([near, child, parent]);
+        self.loosen(ends, Standing::Cut)?;
+        let members = members_of(self.decider.state, self.root(near)?)?;
+        for edge in fewest_links(&edges_of(self.decider.state, &members)?, child, parent) {
+            self.loosen(edge.ends, Standing::Cut)?;
+        }
+        self.regroup(&[near])?;
+        if keep_apart {
+            let far = if self.root(child)? == self.root(near)? { parent } else { child };
+            self.decider.emit(Effect::Guard { one: near, other: far, stands: true })?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn merge(&mut self, one: FragmentNo, other: FragmentNo, force: bool) -> Done {
+        let (left, right) = (self.root(one)?, self.root(other)?);
+        if left == right {
+            return Ok(refuse("same_profile", "the two ids are of one profile"));
+        }
+        self.touched.extend([one, other]);
+        let persons = (person_of(self.decider.state, left)?, person_of(self.decider.state, right)?);
+        if self.decider.guarded(&persons.0, right)? {
+            if !force {
+                return Ok(refuse("kept_apart", "a guard stands between the two; force lifts it"));
+            }
+            for (mine, theirs) in &persons.0.guards {
+                if self.root(*theirs)? == right {
+                    self.decider.emit(Effect::Guard { one: *mine, other: *theirs, stands: false })?;
+                }
+            }
+        }
+        if !force && self.decider.share_no_unique(&persons.0, &persons.1)? {
+            return Ok(refuse(
+                "unique_conflict",
+                "each has another value of a unique namespace; force joins them all the same",
+            ));
+        }
+        let pair = PairKey::of(one, other);
+        self.added.push(Ends::Pair(pair));
+        self.decider.emit(Effect::Direct { one, other, kind: DirectKind::Hand })?;
+        self.decider.unite(left, right, JoinCause::Direct(pair))?;
+        Ok(Ok(()))
+    }
+
+    fn detach(&mut self, fragment: FragmentNo, identifier: IdentifierNo) -> Done {
+        let root = self.root(fragment)?;
+        self.touched.push(fragment);
+        let carriers = self.carriers(identifier, |standing| standing.holds())?;
+        let mut found = false;
+        for (carrier, _) in carriers {
+            if self.root(carrier)? == root {
+                found = true;
+                let ends = Ends::Identifier(LinkKey { fragment: carrier, identifier });
+                self.loosen(ends, Standing::Cut)?;
+            }
+        }
+        if !found {
+            return Ok(refuse("identifier_unknown", "the profile has no such identifier"));
+        }
+        self.regroup(&[fragment])?;
+        Ok(Ok(()))
+    }
+
+    /// Fragments with a link to an identifier of which something holds, in order of number.
+    fn carriers(
+        &self,
+        identifier: IdentifierNo,
+        of: impl Fn(Standing) -> bool,
+    ) -> Result<Vec<(FragmentNo, Standing)>, Error> {
+        let key = ListKey { kind: ListKind::Carriers, of: identifier.0 };
+        let mut carriers = Vec::new();
+        for no in self.decider.state.list(key, usize::MAX)? {
+            let fragment = FragmentNo(no);
+            let ends = Ends::Identifier(LinkKey { fragment, identifier });
+            let standing = link_row(self.decider.state, ends)?.standing;
+            if of(standing) {
+                carriers.push((fragment, standing));
+            }
+        }
+        Ok(carriers)
+    }
+
+    fn attach(&mut self, fragment: FragmentNo, identifier: &CommandIdentifier, lifted: Lifted) -> Done {
+        if let Some(code) = identifier.fault {
+            return Ok(refuse(code.as_str(), "the value identifies nobody"));
+        }
+        let Some(settings) = self.decider.registry.namespaces.get(&*identifier.namespace) else {
+            return Ok(refuse(LinkCode::UnknownNamespace.as_str(), "no namespace has this name"));
+        };
+        self.touched.push(fragment);
+        if let Some(owner) = self.decider.owner_of(identifier)? {
+            self.touched.push(owner);
+        }
+        let evidence = Evidence {
+            identifier,
+            settings,
+            source_merges: Merges::Always,
+            time: self.decider.stamp.received,
+            lifted,
+            may_switch: false,
+        };
+        let resolved = self.decider.resolve(fragment, evidence)?;
+        Ok(self.attached(fragment, identifier, &resolved)?)
+    }
+
+    fn attached(
+        &mut self,
+        fragment: FragmentNo,
+        identifier: &CommandIdentifier,
+        resolved: &Resolved,
+    ) -> Done {
+        let code = resolved.code.map_or("refused", LinkCode::as_str);
+        match resolved.outcome {
+            LinkOutcome::Refused => {
+                return Ok(refuse(code, "the rules of identity refuse it: docs/identity.md says when"));
+            }
+            LinkOutcome::Quarantined => {
+                return Ok(refuse(code, "another limit stands in the way"));
+            }
+            _ => {}
+        }
+        if let Some(no) = self.decider.known_identifier(identifier)? {
+            self.added.push(Ends::Identifier(LinkKey { fragment, identifier: no }));
+        }
+        Ok(Ok(()))
+    }
+
+    fn decide(&mut self, link: LinkKey, identifier: &CommandIdentifier, approve: bool) -> Done {
+        let ends = Ends::Identifier(link);
+        let Standing::Quarantined(limit) = link_row(self.decider.state, ends)?.standing else {
+            return Ok(refuse("quarantine_decided", "the link does not wait for a decision any more"));
+        };
+        if approve {
+            let lifted = Lifted { cut: false, limit: Some(limit) };
+            return self.attach(link.fragment, identifier, lifted);
+        }
+        self.touched.push(link.fragment);
+        self.loosen(ends, Standing::Rejected)?;
+        Ok(Ok(()))
+    }
+
+    fn block(&mut self, identifier: &CommandIdentifier) -> Done {
+        match identifier.fault {
+            None => {}
+            Some(LinkCode::Blocked) => {
+                return Ok(refuse("blocked_already", "the settings block it already"));
+            }
+            Some(code) => return Ok(refuse(code.as_str(), "the value identifies nobody as it is")),
+        }
+        let no = self.decider.number_identifier(identifier)?;
+        if self.decider.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?.blocked {
+            return Ok(refuse("blocked_already", "the value is blocked already"));
+        }
+        self.decider.emit(Effect::Blocked { identifier: no, blocked: true })?;
+        let carriers = self.carriers(no, Standing::holds)?;
+        let fragments: Vec<FragmentNo> = carriers.iter().map(|(fragment, _)| *fragment).collect();
+        self.touched.extend(&fragments);
+        for (fragment, standing) in carriers {
+            let ends = Ends::Identifier(LinkKey { fragment, identifier: no });
+            self.loosen(ends, Standing::Suspended(standing == Standing::Joins))?;
+        }
+        self.regroup(&fragments)?;
+        for fragment in fragments {
+            self.rejoin(fragment, no)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// A fragment that was made because of a value that nobody is known by any more goes back to whom it was taken
+    /// from.
+    fn rejoin(&mut self, fragment: FragmentNo, identifier: IdentifierNo) -> Result<(), Error> {
+        let row = fragment_row(self.decider.state, fragment)?;
+        let key = LinkKey { fragment, identifier };
+        let link = link_row(self.decider.state, Ends::Identifier(key))?;
+        if link.first_seq != row.created {
+            return Ok(());
+        }
+        let device = self.decider.state.devices(&row.device)?.ok_or_else(|| missing("device"))?;
+        let seats =
+            self.decider.state.list(ListKey { kind: ListKind::Seats, of: row.device.0 }, usize::MAX)?;
+        let before = seats.into_iter().map(FragmentNo).filter(|seat| *seat < fragment).max();
+        let before = before.unwrap_or(device.first);
+        if before == fragment || self.root(before)? == self.root(fragment)? {
+            return Ok(());
+        }
+        self.touched.push(before);
+        if self.decider.join_directly(before, fragment, DirectKind::Device)? {
+            self.added.push(Ends::Pair(PairKey::of(before, fragment)));
+        }
+        Ok(())
+    }
+
+    /// Links come back in the order in which they first joined. One that something decided since stands in the way
+    /// of stays cut.
+    fn unblock(&mut self, identifier: IdentifierNo) -> Done {
+        if !self.decider.state.identifiers(&identifier)?.is_some_and(|row| row.blocked) {
+            return Ok(refuse("not_blocked", "the value is not blocked"));
+        }
+        self.decider.emit(Effect::Blocked { identifier, blocked: false })?;
+        let mut carriers = Vec::new();
+        for (fragment, standing) in self.carriers(identifier, |of| matches!(of, Standing::Suspended(_)))? {
+            let ends = Ends::Identifier(LinkKey { fragment, identifier });
+            let order = link_row(self.decider.state, ends)?.order;
+            carriers.push((order, fragment, standing == Standing::Suspended(true)));
+        }
+        carriers.sort_unstable();
+        let mut parted = Vec::new();
+        for (_, fragment, _) in &carriers {
+            self.touched.push(*fragment);
+            for (ends, row) in links_of(self.decider.state, *fragment)? {
+                let Ends::Pair(pair) = ends else { continue };
+                let theirs = pair.other == *fragment;
+                if row.kind == Some(DirectKind::Device) && row.standing == Standing::Joins && theirs {
+                    self.touched.push(pair.one);
+                    self.loosen(ends, Standing::Suspended(true))?;
+                    parted.push(*fragment);
+                }
+            }
+        }
+        self.regroup(&parted)?;
+        for (_, fragment, joins) in carriers {
+            self.unsuspend(LinkKey { fragment, identifier }, joins)?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn unsuspend(&mut self, key: LinkKey, joins: bool) -> Result<(), Error> {
+        let LinkKey { fragment, identifier } = key;
+        let root = self.root(fragment)?;
+        let owner = self.decider.state.identifiers(&identifier)?.and_then(|row| row.owner);
+        let owner = owner.map(|owner| self.root(owner)).transpose()?.filter(|owner| joins && *owner != root);
+        let person = person_of(self.decider.state, root)?;
+        if let Some(owner) = owner {
+            self.touched.push(owner);
+            let other = person_of(self.decider.state, owner)?;
+            if self.decider.guarded(&person, owner)? || self.decider.share_no_unique(&person, &other)? {
+                return self
+                    .decider
+                    .emit(Effect::Loosen { ends: Ends::Identifier(key), standing: Standing::Cut });
+            }
+        }
+        self.added.push(Ends::Identifier(key));
+        self.decider.emit(Effect::Restore { fragment, identifier, joins })?;
+        if let Some(owner) = owner {
+            self.decider.unite(root, owner, JoinCause::Link(key))?;
+        }
+        Ok(())
+    }
+}

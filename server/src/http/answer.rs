@@ -1,0 +1,58 @@
+//! What a call of the interface is answered with: the store is asked, and its answer is text. Knows no request and no
+//! status; called by the routes, and by the commands where no server runs.
+
+use super::routes::Read;
+use crate::protocol::identity;
+use crate::protocol::write::{self, CheckBody};
+use crate::store::Store;
+use spoor::model::{Page, ReadError, StoredEvent};
+use spoor::{Act, ActError};
+
+/// Answers a read, as JSON.
+///
+/// # Errors
+/// What the store says.
+pub fn read(store: &dyn Store, read: &Read) -> Result<Vec<u8>, ReadError> {
+    Ok(match read {
+        Read::Profile(id, as_of) => write::text(&write::profile(&store.profile_as_of(id, *as_of)?)),
+        Read::ProfileOf(identifier, as_of) => {
+            write::text(&write::profile(&store.profile_of_identifier(identifier, *as_of)?))
+        }
+        Read::ProfileEvents(id, page) => {
+            write::text(&write::page(&store.profile_events(id, page)?, write::event))
+        }
+        Read::ProfileSessions(id, page) => {
+            write::text(&write::page(&store.profile_sessions(id, page)?, write::session))
+        }
+        Read::ProfileLinks(id, page) => {
+            write::text(&write::page(&store.profile_links(id, page)?, identity::link))
+        }
+        Read::ProfileHistory(id, page) => {
+            write::text(&write::page(&store.profile_history(id, page)?, identity::history_entry))
+        }
+        Read::Explain { from, to } => write::text(&identity::explanation(&store.explain(from, to)?)),
+        Read::Quarantine(page) => write::text(&write::page(&store.quarantine(page)?, identity::quarantined)),
+        Read::Session(id) => write::text(&write::session(&store.session(id)?)),
+        Read::SessionEvents(id, page) => {
+            write::text(&write::page(&store.session_events(id, page)?, write::event))
+        }
+        Read::Events { after, limit } => {
+            write::text(&write::page(&log_page(store.events_after(*after, *limit)?, *limit), write::event))
+        }
+        Read::Check => write::text(&CheckBody::from(store.check()?)),
+    })
+}
+
+/// Does an act, or says what it would do; as JSON.
+///
+/// # Errors
+/// What the store says.
+pub fn act(store: &dyn Store, act: Act, dry_run: bool) -> Result<Vec<u8>, ActError> {
+    Ok(write::text(&identity::act_reply(&store.act(act, dry_run)?)))
+}
+
+/// A page in log order: the cursor is what to send as `after`.
+fn log_page(items: Vec<StoredEvent>, limit: usize) -> Page<StoredEvent> {
+    let cursor = items.last().filter(|_| items.len() >= limit).map(|event| event.seq.0.to_string());
+    Page { items, cursor }
+}
