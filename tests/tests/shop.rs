@@ -104,8 +104,7 @@ fn digest(settings: &Settings, requests: &[TrackRequest], order: Order) -> Strin
 fn the_content_digest_does_not_depend_on_order_and_grouping() {
     let (settings, requests) = (settings(), requests());
     let orders = Order::all(&requests, ORDERS);
-    let digests: BTreeSet<String> =
-        orders.iter().map(|order| digest(&settings, &requests, *order)).collect();
+    let digests: BTreeSet<String> = orders.iter().map(|order| digest(&settings, &requests, *order)).collect();
     assert_eq!(digests.len(), 1);
     let joined = Grouping::Joined.of(requests.clone(), &mut Dice::new(1));
     assert!(joined.len() < 250, "{} requests of 315 were joined to {}", requests.len(), joined.len());
@@ -131,9 +130,9 @@ fn an_order_that_matters_is_found_and_shortened() {
     }
     let sent = Order { grouping: Grouping::Sent, seed: 0 };
     let of = |seed| Order { seed, ..sent };
-    let other = (1..20).map(of).find(|order| {
-        digest(&settings, &requests, *order) != digest(&settings, &requests, sent)
-    });
+    let other = (1..20)
+        .map(of)
+        .find(|order| digest(&settings, &requests, *order) != digest(&settings, &requests, sent));
     let other = other.expect("an order in which the counter comes first");
     let rest = shortened(&settings, requests, [sent, other], &mut |_| {}).expect("sound requests");
     let events: Vec<&str> = rest.iter().map(|request| request.events[0].event_type.as_str()).collect();

@@ -84,7 +84,12 @@ fn run(options: &Options) -> Result<bool, String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let sent = order.of(&requests);
         let report = import(dir.path(), &settings, &sent, &mut |stored| {
-            eprint!("\r{:>4} s, {} of {}: {stored} requests", begun.elapsed().as_secs(), number + 1, orders.len());
+            eprint!(
+                "\r{:>4} s, {} of {}: {stored} requests",
+                begun.elapsed().as_secs(),
+                number + 1,
+                orders.len()
+            );
         })?;
         let digest = report.content_digest;
         eprintln!(
