@@ -6,8 +6,8 @@
 
 use crate::history::Dice;
 use spoor::model::CheckReport;
-use spoor::{Engine, Error, Settings, TrackError, TrackRequest};
-use std::collections::HashMap;
+use spoor::{Engine, Error, Event, Settings, Timestamp, TrackError, TrackRequest};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::mpsc;
@@ -60,11 +60,18 @@ fn split(mut request: TrackRequest) -> Vec<TrackRequest> {
 }
 
 /// Neighbours are those of one session that follow each other there, whatever other sessions sent in between.
+///
+/// An event that shares its millisecond with another of its session or profile stays alone: by the rules
+/// (decision 3) events of one millisecond keep the order of the request that they came in, so there the grouping
+/// matters on purpose.
 fn joined(requests: Vec<TrackRequest>, dice: &mut Dice) -> Vec<TrackRequest> {
+    let crowded = crowded(&requests);
     let mut joined: Vec<TrackRequest> = Vec::with_capacity(requests.len());
     let mut open: HashMap<(Option<String>, String), (usize, u64)> = HashMap::new();
     for request in requests {
-        let Some(session) = request.session.clone() else {
+        let session =
+            request.session.clone().filter(|_| moments(&request).all(|(at, _)| !crowded.contains(&at)));
+        let Some(session) = session else {
             joined.push(request);
             continue;
         };
@@ -81,6 +88,31 @@ fn joined(requests: Vec<TrackRequest>, dice: &mut Dice) -> Vec<TrackRequest> {
         }
     }
     joined
+}
+
+/// A session or profile, and a millisecond.
+type Moment = (String, Option<i64>);
+
+/// Where and when the events of a request happened, and their ids.
+fn moments(request: &TrackRequest) -> impl Iterator<Item = (Moment, Option<&str>)> {
+    let names = [&request.session, &request.profile].into_iter().flatten();
+    names.flat_map(|name| {
+        let of = |event: &'_ Event| (name.clone(), event.time.map(Timestamp::millis));
+        request.events.iter().map(move |event| (of(event), event.id.as_deref()))
+    })
+}
+
+/// The moments of several events. One that was sent again is still one.
+fn crowded(requests: &[TrackRequest]) -> HashSet<Moment> {
+    let mut seen: HashMap<Moment, Option<&str>> = HashMap::new();
+    let mut crowded = HashSet::new();
+    for (moment, id) in requests.iter().flat_map(moments) {
+        let first = *seen.entry(moment.clone()).or_insert(id);
+        if first != id || id.is_none() {
+            crowded.insert(moment);
+        }
+    }
+    crowded
 }
 
 fn differ_in_events_only(one: &TrackRequest, other: &TrackRequest) -> bool {
