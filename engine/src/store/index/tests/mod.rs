@@ -339,6 +339,46 @@ fn a_removed_index_is_made_anew_and_a_half_made_one_is_no_hindrance() {
 }
 
 #[test]
+fn a_rewritten_index_has_the_same_rows_on_fewer_pages() {
+    let (_dir, path) = place();
+    let index = open(&RealDisk, &path).unwrap();
+    assert_eq!(index.rewritten().unwrap(), 0);
+    for number in 0..20 {
+        write(&index, number).unwrap();
+        // Every other row, and then those in between, as sessions that go on at once.
+        let rows = (0..4_000_u128).map(|row| ((row * 20 + u128::from(number)) << 64, number));
+        index.checkpoint(&number.to_le_bytes(), |writer| writer.write_repeats(rows)).unwrap();
+    }
+    let rows = |index: &Index| {
+        let reader = index.reader().unwrap();
+        TableId::ALL.map(|table| {
+            let rows = reader.range(table, &[], None, Order::Ascending).unwrap();
+            rows.map(Result::unwrap).collect::<Vec<_>>()
+        })
+    };
+    let (before, old_bytes) = (rows(&index), std::fs::metadata(&path).unwrap().len());
+    index.rewrite(&RealDisk, OPTIONS, 42).unwrap();
+    let index = open(&RealDisk, &path).unwrap();
+    assert_eq!(
+        (index.rewritten().unwrap(), index.reader().unwrap().meta().unwrap()),
+        (42, Some(19_u64.to_le_bytes().into()))
+    );
+    assert!(rows(&index) == before);
+    let new_bytes = std::fs::metadata(&path).unwrap().len();
+    assert!(new_bytes * 3 < old_bytes * 2, "{old_bytes} bytes became {new_bytes}");
+    write(&index, 20).unwrap();
+}
+
+#[test]
+fn a_rewriting_that_was_cut_off_leaves_nothing() {
+    let (_dir, path) = place();
+    open(&RealDisk, &path).unwrap().close().unwrap();
+    std::fs::write(unfinished(&path), b"half of a page").unwrap();
+    open(&RealDisk, &path).unwrap();
+    assert!(!unfinished(&path).exists());
+}
+
+#[test]
 fn a_large_checkpoint_is_synced_in_slices_and_no_more_often() {
     let (_dir, path) = place();
     let pace = pace();
