@@ -105,7 +105,7 @@ pub const INDEX_REST_MAX_MS: u64 = 50;
 /// Fewest events in an index that is rewritten when the store is closed: below, there is little to gain.
 pub const INDEX_REWRITE_MIN_EVENTS: u64 = 10_000;
 /// Most events in such an index: beyond, closing would take too long, and `spoor rebuild` does it.
-pub const INDEX_REWRITE_MAX_EVENTS: u64 = 50_000_000;
+pub const INDEX_REWRITE_MAX_EVENTS: u64 = 20_000_000;
 /// It is rewritten once at least one event in so many came after the last time: what costs as much as the index is
 /// large is then done a few times while it doubles.
 pub const INDEX_REWRITE_NEW_SHARE: u64 = 4;

@@ -352,3 +352,60 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .spawn(run)
         .map_err(|error| Error::Io { path: PathBuf::from(name), source: Arc::new(error) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::request::{Event, TrackRequest};
+    use crate::settings::Settings;
+
+    #[test]
+    fn an_index_is_rewritten_when_a_quarter_of_it_is_new() {
+        let least = INDEX_REWRITE_MIN_EVENTS;
+        assert!(!is_worth_rewriting(0, 0) && !is_worth_rewriting(least - 1, 0));
+        assert!(is_worth_rewriting(least, 0) && !is_worth_rewriting(least, least));
+        assert!(!is_worth_rewriting(4 * least, 3 * least + 1) && is_worth_rewriting(4 * least, 3 * least));
+        assert!(is_worth_rewriting(INDEX_REWRITE_MAX_EVENTS, 0));
+        assert!(!is_worth_rewriting(INDEX_REWRITE_MAX_EVENTS + 1, 0));
+    }
+
+    fn store(engine: &Engine, events: u64) {
+        for _ in 0..events / 1_000 {
+            let event = Event { event_type: "click".to_owned(), ..Event::default() };
+            engine.track(TrackRequest { events: vec![event; 1_000], ..TrackRequest::default() }).unwrap();
+        }
+    }
+
+    fn rewritten(dir: &Path) -> u64 {
+        let options = IndexOptions { cache_bytes: 1 << 20, format: INDEX_FORMAT, verify: true };
+        Index::open(&super::super::disk::RealDisk, &dir.join("index.redb"), options, Arc::default())
+            .unwrap()
+            .rewritten()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_clean_close_rewrites_the_index_and_a_kill_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Engine::open(dir.path(), Settings::default()).unwrap();
+        let engine = open();
+        store(&engine, INDEX_REWRITE_MIN_EVENTS);
+        engine.abandon();
+        assert_eq!(rewritten(dir.path()), 0);
+        let engine = open();
+        let before = engine.check().unwrap();
+        engine.close().unwrap();
+        assert_eq!(rewritten(dir.path()), INDEX_REWRITE_MIN_EVENTS);
+        let engine = open();
+        let after = engine.check().unwrap();
+        assert_eq!(after.store_digest, before.store_digest);
+        assert!(after.faults.is_empty());
+        store(&engine, 2_000);
+        engine.close().unwrap();
+        assert_eq!(rewritten(dir.path()), INDEX_REWRITE_MIN_EVENTS, "too little is new");
+        Engine::rebuild(dir.path(), Settings::default(), crate::Environment::default()).unwrap();
+        open().close().unwrap();
+        assert_eq!(rewritten(dir.path()), INDEX_REWRITE_MIN_EVENTS + 2_000);
+    }
+}
