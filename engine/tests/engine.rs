@@ -1,6 +1,6 @@
 //! The engine from outside: what a program that embeds it sees.
 
-use spoor::model::PageRequest;
+use spoor::model::{PageRequest, ReadError};
 use spoor::settings::{ProfileIds, SourceSettings};
 use spoor::{Engine, Event, Settings, TrackRequest};
 
@@ -71,4 +71,44 @@ fn a_trusted_source_brings_its_ids_and_a_late_first_request_is_joined() {
     assert_eq!(profile.ids, [early.id, "ada".to_owned()]);
     assert_eq!(engine.check().unwrap().faults, Vec::<String>::new());
     engine.close().unwrap();
+}
+
+#[test]
+fn a_cursor_is_good_for_the_question_that_it_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(dir.path(), Settings::default()).unwrap();
+    let mut profile = None;
+    for session in ["s-1", "s-2"] {
+        let events = ["m-1", "m-2"].map(|id| event(id, "page-view")).into();
+        let sent = TrackRequest { profile: profile.clone(), ..request(session, events) };
+        profile = engine.track(sent).unwrap().profile.map(|profile| profile.id);
+    }
+    let (profile, snapshot) = (profile.unwrap(), engine.snapshot().unwrap());
+    let page = |cursor: Option<&String>, event_type: Option<&str>| PageRequest {
+        limit: 1,
+        cursor: cursor.cloned(),
+        event_type: event_type.map(str::to_owned),
+        ..PageRequest::default()
+    };
+    let first = snapshot.profile_events(&profile, &page(None, None)).unwrap();
+    let cursor = first.cursor.as_ref();
+    let second = snapshot.profile_events(&profile, &page(cursor, None)).unwrap();
+    assert_ne!(first.items, second.items);
+    let larger = PageRequest { limit: 9, ..page(cursor, None) };
+    assert_eq!(
+        snapshot.profile_events(&profile, &larger).unwrap().items.len(),
+        3,
+        "another limit is no other list"
+    );
+    let refusals = [
+        snapshot.profile_sessions(&profile, &page(cursor, None)).map(drop),
+        snapshot.session_events("s-1", &page(cursor, None)).map(drop),
+        snapshot.profile_events(&profile, &page(cursor, Some("page-view"))).map(drop),
+        snapshot.profile_events(&profile, &page(cursor, Some("never-seen"))).map(drop),
+        snapshot.profile_events(&profile, &page(Some(&"1-1".to_owned()), None)).map(drop),
+    ];
+    for refusal in refusals {
+        let Err(ReadError::Rejected(rejection)) = refusal else { panic!("{refusal:?}") };
+        assert_eq!(rejection.code, "cursor_invalid");
+    }
 }
