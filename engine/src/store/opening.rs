@@ -134,6 +134,23 @@ impl Opening {
         Ok(counters)
     }
 
+    /// Verifies the checksum of every page of the index, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::IndexUnusable`] if it is damaged; [`Error::Locked`], [`Error::Io`].
+    pub fn verify_index(self) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        match self.disk.open(&self.index_path(), false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            _ => {}
+        }
+        let options = IndexOptions { verify: true, ..self.index_options() };
+        let verified = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            Index::open(&*self.disk, &self.index_path(), options, Arc::default())?.close()
+        }));
+        verified.unwrap_or_else(|_| Err(Error::IndexUnusable { reason: "it is damaged".into() }))
+    }
+
     fn generation_bytes(&self) -> usize {
         (self.settings.overlay_bytes / 2).max(GENERATION_MIN_BYTES)
     }

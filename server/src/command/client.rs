@@ -2,10 +2,12 @@
 
 use super::CommandError;
 use crate::http::address::Address;
+use crate::limits::{COMMAND_ANSWER_MS, COMMAND_STATUS_MS};
 use crate::protocol::write::ErrorBody;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::{Agent, Body};
@@ -34,16 +36,30 @@ pub(super) enum CallError {
     },
     /// It could not be reached, or the connection broke: the call may have happened.
     Unreachable(String),
+    /// It took the call and said nothing for so long: the call may have happened.
+    Silent {
+        /// How long, in milliseconds.
+        waited_ms: u64,
+    },
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { body, .. } => write!(f, "the server says {}: {}", body.code, body.message),
+            Self::Unreachable(reason) => write!(f, "the server cannot be reached: {reason}"),
+            Self::Silent { waited_ms } => write!(
+                f,
+                "the server has the directory open and did not answer within {} s: is it stopped?",
+                waited_ms / 1_000
+            ),
+        }
+    }
 }
 
 impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
-        match error {
-            CallError::Refused { body, .. } => {
-                Self::Failed(format!("the server says {}: {}", body.code, body.message))
-            }
-            CallError::Unreachable(reason) => Self::Failed(format!("the server cannot be reached: {reason}")),
-        }
+        Self::Failed(error.to_string())
     }
 }
 
@@ -60,7 +76,7 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
             .build();
         let client = Self { agent: config.into(), base: format!("http://{}", address.address) };
-        let found: Instance = client.json("/api/v1/status")?;
+        let found: Instance = client.json_within(COMMAND_STATUS_MS, "/api/v1/status")?;
         if found.instance != address.instance {
             return Err(CommandError::Failed(format!(
                 "at {} is another server than the one that has the directory open",
@@ -72,18 +88,30 @@ impl Client {
 
     /// `GET path`, as text.
     pub(super) fn get(&self, path: &str) -> Result<Vec<u8>, CallError> {
-        answer(self.agent.get(format!("{}{path}", self.base)).call())
+        self.get_within(COMMAND_ANSWER_MS, path)
     }
 
     /// `GET path`, read as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        read(&self.get(path)?)
+        self.json_within(COMMAND_ANSWER_MS, path)
+    }
+
+    /// `GET path`, read as JSON, of a server that may take so long.
+    pub(super) fn json_within<T: DeserializeOwned>(&self, wait_ms: u64, path: &str) -> Result<T, CallError> {
+        read(&self.get_within(wait_ms, path)?)
+    }
+
+    fn get_within(&self, wait_ms: u64, path: &str) -> Result<Vec<u8>, CallError> {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        let limited = request.config().timeout_global(Some(Duration::from_millis(wait_ms))).build();
+        answer(wait_ms, limited.call())
     }
 
     /// Posts an array of requests as history.
     pub(super) fn import<T: DeserializeOwned>(&self, array: &[u8]) -> Result<T, CallError> {
         let request = self.agent.post(format!("{}/api/v1/track?origin=import", self.base));
-        read(&answer(request.header("content-type", "application/json").send(array))?)
+        let limited = request.config().timeout_global(Some(Duration::from_millis(COMMAND_ANSWER_MS))).build();
+        read(&answer(COMMAND_ANSWER_MS, limited.header("content-type", "application/json").send(array))?)
     }
 }
 
@@ -92,8 +120,14 @@ pub(super) fn segment(id: &str) -> String {
     utf8_percent_encode(id, NON_ALPHANUMERIC).to_string()
 }
 
-fn answer(outcome: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, CallError> {
-    let unreachable = |error: ureq::Error| CallError::Unreachable(error.to_string());
+fn answer(wait_ms: u64, outcome: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, CallError> {
+    let unreachable = |error: ureq::Error| match error {
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
+            CallError::Unreachable(error.to_string())
+        }
+        ureq::Error::Timeout(_) => CallError::Silent { waited_ms: wait_ms },
+        error => CallError::Unreachable(error.to_string()),
+    };
     let mut response = outcome.map_err(unreachable)?;
     let status = response.status().as_u16();
     let body =

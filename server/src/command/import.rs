@@ -537,10 +537,7 @@ impl ServerSink {
                     attempts += 1;
                     pause(attempts);
                 }
-                Err(CallError::Unreachable(reason)) => return Err(reason),
-                Err(CallError::Refused { body, .. }) => {
-                    return Err(format!("{}: {}", body.code, body.message));
-                }
+                Err(error) => return Err(error.to_string()),
             }
         }
         Ok(())
