@@ -2,7 +2,7 @@
 
 use spoor::model::{PageRequest, ReadError};
 use spoor::settings::{ProfileIds, SourceSettings};
-use spoor::{Engine, Event, Settings, TrackRequest};
+use spoor::{Engine, Environment, Error, Event, Settings, TrackError, TrackRequest};
 
 fn event(id: &str, event_type: &str) -> Event {
     Event { id: Some(id.to_owned()), event_type: event_type.to_owned(), ..Event::default() }
@@ -111,4 +111,33 @@ fn a_cursor_is_good_for_the_question_that_it_answered() {
         let Err(ReadError::Rejected(rejection)) = refusal else { panic!("{refusal:?}") };
         assert_eq!(rejection.code, "cursor_invalid");
     }
+}
+
+/// Somebody writes over the index while it is open. Whoever reads or writes is told, and no thread dies unheard.
+#[test]
+fn a_damaged_index_fails_reads_and_stops_writing() {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    settings.store.cache_bytes = 0;
+    let engine = Engine::open(dir.path(), settings.clone()).unwrap();
+    for session in 0..2_000 {
+        engine.track(request(&format!("s-{session}"), vec![event("m", "page-view")])).unwrap();
+    }
+    let before = engine.check().unwrap();
+    engine.checkpoint().unwrap();
+    let index = std::fs::OpenOptions::new().write(true).open(dir.path().join("index.redb")).unwrap();
+    for page in 1..index.metadata().unwrap().len() / 4_096 {
+        index.write_all_at(&[0x5a; 4_096], page * 4_096).unwrap();
+    }
+    let read = engine.snapshot().unwrap().session("s-7");
+    assert!(matches!(read, Err(ReadError::Failed(Error::Damaged { .. }))), "{read:?}");
+    let written = engine.track(request("s-8", vec![event("n", "page-view")]));
+    assert!(matches!(written, Err(TrackError::Failed(_))), "{written:?}");
+    assert!(engine.failure().is_some_and(|reason| reason.contains("index.redb")));
+    assert!(engine.close().is_err());
+    drop(engine);
+    Engine::rebuild(dir.path(), settings.clone(), Environment::default()).unwrap();
+    let engine = Engine::open(dir.path(), settings).unwrap();
+    assert_eq!(engine.check().unwrap().store_digest, before.store_digest, "nothing is lost");
 }

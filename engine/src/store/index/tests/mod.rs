@@ -322,6 +322,45 @@ fn verifying_finds_changed_bytes() {
     assert!(matches!(Index::open(&RealDisk, &path, verify, pace()), Err(Error::IndexUnusable { .. })));
 }
 
+/// Bytes of a file that is open are changed, page by page: every read gives a row or an error, and no thread dies.
+#[test]
+fn a_read_that_meets_a_damaged_page_is_an_error() {
+    use std::os::unix::fs::FileExt;
+    let (_dir, path) = place();
+    let index = open(&RealDisk, &path).unwrap();
+    for number in 0..30 {
+        write(&index, number).unwrap();
+    }
+    let reader = index.reader().unwrap();
+    index.close().unwrap();
+    drop(reader);
+    let good = std::fs::read(&path).unwrap();
+    let mut failed = 0;
+    for filling in [0xff, 0, 0x5a] {
+        std::fs::write(&path, &good).unwrap();
+        let index = open(&RealDisk, &path).unwrap();
+        let reader = index.reader().unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        // The first page is redb's own and in memory.
+        for page in 1..good.len() / 4_096 {
+            file.write_all_at(&[filling; 2_000], page as u64 * 4_096).unwrap();
+        }
+        for table in TableId::ALL {
+            let rows = reader.range(table, &[], None, Order::Descending);
+            failed += usize::from(rows.map_or(true, |mut rows| rows.any(|row| row.is_err())));
+        }
+        for dense in 0..600_u64 {
+            let repeat = (u128::from(dense) << 64) | u128::from(dense.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            failed += usize::from(reader.repeat(repeat).is_err());
+            failed += usize::from(reader.get(TableId::Sessions, &dense.to_be_bytes(), |_| ()).is_err());
+        }
+        drop(reader);
+        // Closing finds the damage, or does not look at it.
+        let _ = index.close();
+    }
+    assert!(failed > 0, "nothing was damaged");
+}
+
 #[test]
 fn a_removed_index_is_made_anew_and_a_half_made_one_is_no_hindrance() {
     let (_dir, path) = place();
