@@ -2,7 +2,7 @@
 //! full, closed or broken, which a sound engine is only by bad luck.
 
 use spoor::model::{CheckReport, Page, PageRequest, Profile, ReadError, Session, Status, StoredEvent};
-use spoor::{Engine, Error, Reply, TrackError, TrackRequest};
+use spoor::{Engine, Error, EventSeq, Reply, TrackError, TrackRequest};
 use std::sync::Arc;
 
 /// Makes the reply to a request that is stored. Costs more than a thread that only passes it on should spend.
@@ -22,6 +22,7 @@ pub trait Store: Send + Sync + 'static {
     fn session(&self, id: &str) -> Result<Session, ReadError>;
     fn session_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError>;
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
+    fn requests_after(&self, after: u64, limit: usize) -> Result<Vec<(EventSeq, TrackRequest)>, Error>;
     fn check(&self) -> Result<CheckReport, Error>;
     fn status(&self) -> Status;
     fn failure(&self) -> Option<Arc<str>>;
@@ -57,6 +58,10 @@ impl Store for Engine {
 
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
         self.snapshot()?.events_after(after, limit)
+    }
+
+    fn requests_after(&self, after: u64, limit: usize) -> Result<Vec<(EventSeq, TrackRequest)>, Error> {
+        self.snapshot()?.requests_after(after, limit)
     }
 
     fn check(&self) -> Result<CheckReport, Error> {

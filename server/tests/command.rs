@@ -205,6 +205,29 @@ fn a_stopped_server_is_named_and_not_waited_for() {
     served.stop();
 }
 
+/// By itself and through the server: the requests of one store make another of the same content.
+#[test]
+fn exported_requests_can_be_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let path = |name: &str| file(name).to_str().unwrap().to_owned();
+    std::fs::write(file("lines.jsonl"), LINES).unwrap();
+    said(&spoor(&file("one"), &["import", &path("lines.jsonl")]), 1);
+    said(&spoor(&file("one"), &["export", "--requests", &path("requests.jsonl")]), 0);
+    let served = Served::start(&file("one"));
+    said(&spoor(&file("one"), &["export", "--requests", &path("served.jsonl")]), 0);
+    served.stop();
+    let requests = std::fs::read_to_string(file("requests.jsonl")).unwrap();
+    assert_eq!(requests.lines().count(), 2);
+    assert_eq!(std::fs::read_to_string(file("served.jsonl")).unwrap(), requests);
+    said(&spoor(&file("two"), &["import", &path("requests.jsonl")]), 0);
+    let content = |store: &str| {
+        let checked = said(&spoor(&file(store), &["check"]), 0);
+        checked.lines().find(|line| line.starts_with("content digest")).unwrap().to_owned()
+    };
+    assert_eq!(content("two"), content("one"));
+}
+
 #[test]
 fn check_verifies_the_checksums_of_the_index() {
     let dir = tempfile::tempdir().unwrap();

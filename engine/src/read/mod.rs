@@ -2,6 +2,7 @@
 
 mod events;
 mod profile;
+mod requests;
 mod session;
 
 use crate::core::root::{fragment_row, members_of, oldest_of, root_of};

@@ -42,6 +42,13 @@ pub enum Read {
         /// At most so many.
         limit: usize,
     },
+    /// `GET /api/v1/requests`
+    Requests {
+        /// Sequence number after which the page begins.
+        after: u64,
+        /// It ends at so many events.
+        limit: usize,
+    },
     /// `GET /api/v1/check`
     Check,
 }
@@ -58,6 +65,7 @@ impl Call {
             Self::Read(Read::Session(_)) => "/api/v1/sessions/{id}",
             Self::Read(Read::SessionEvents(..)) => "/api/v1/sessions/{id}/events",
             Self::Read(Read::Events { .. }) => "/api/v1/events",
+            Self::Read(Read::Requests { .. }) => "/api/v1/requests",
             Self::Read(Read::Check) => "/api/v1/check",
             Self::Status => "/api/v1/status",
             Self::Health => "/healthz",
@@ -94,6 +102,7 @@ enum Shape<'a> {
     Session(&'a str),
     SessionEvents(&'a str),
     Events,
+    Requests,
     Check,
     Status,
     Health,
@@ -109,6 +118,7 @@ fn shape<'a>(segments: &[&'a str]) -> Result<Shape<'a>, Problem> {
         ["api", "v1", "sessions", id] if !id.is_empty() => Shape::Session(id),
         ["api", "v1", "sessions", id, "events"] => Shape::SessionEvents(id),
         ["api", "v1", "events"] => Shape::Events,
+        ["api", "v1", "requests"] => Shape::Requests,
         ["api", "v1", "check"] => Shape::Check,
         ["api", "v1", "status"] => Shape::Status,
         ["healthz"] => Shape::Health,
@@ -129,6 +139,10 @@ fn call(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Call, Problem> 
         Shape::Session(id) => Call::Read(Read::Session(owned(id))),
         Shape::SessionEvents(id) => Call::Read(Read::SessionEvents(owned(id), parameters.events_page()?)),
         Shape::Events => Call::Read(Read::Events {
+            after: parameters.after()?,
+            limit: parameters.limit()?.unwrap_or(PAGE_MAX_ITEMS),
+        }),
+        Shape::Requests => Call::Read(Read::Requests {
             after: parameters.after()?,
             limit: parameters.limit()?.unwrap_or(PAGE_MAX_ITEMS),
         }),
@@ -277,6 +291,7 @@ mod tests {
             ("GET", "/api/v1/sessions/s", "read s"),
             ("GET", "/api/v1/sessions/s/events", "/api/v1/sessions/{id}/events"),
             ("GET", "/api/v1/events?after=5&limit=1", "/api/v1/events"),
+            ("GET", "/api/v1/requests?after=5&limit=1", "/api/v1/requests"),
             ("GET", "/api/v1/events?after=-1", "parameter_invalid after"),
             ("GET", "/api/v1/check", "/api/v1/check"),
             ("GET", "/api/v1/status", "/api/v1/status"),

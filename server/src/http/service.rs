@@ -8,6 +8,7 @@ use super::errors::Problem;
 use super::routes::{Call, Read, find};
 use crate::limits::{PARSE_INLINE_MAX_BYTES, READS_MAX};
 use crate::protocol::json::{self, Body};
+use crate::protocol::request;
 use crate::protocol::write::{self, Audience, CheckBody, ErrorBody, ItemError, StatusBody};
 use crate::settings::Configuration;
 use crate::store::{LazyReply, Store};
@@ -323,6 +324,13 @@ fn read_store(store: &dyn Store, read: Read) -> Result<Vec<u8>, Problem> {
         }
         Read::Events { after, limit } => {
             write::text(&write::page(&log_page(store.events_after(after, limit)?, limit), write::event))
+        }
+        Read::Requests { after, limit } => {
+            let items = store.requests_after(after, limit)?;
+            let cursor = items.last().map(|(seq, _)| seq.0.to_string());
+            write::text(&write::page(&Page { items, cursor }, |(seq, request)| {
+                request::logged(*seq, request)
+            }))
         }
         Read::Check => write::text(&CheckBody::from(store.check()?)),
     })
