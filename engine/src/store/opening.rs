@@ -339,7 +339,7 @@ impl Checkpoints {
     fn close(self) {
         let Self { index, published, opening, lock, .. } = self;
         let version = published.current();
-        // Only after a clean stop: whoever is in a hurry, or failed, leaves the work to the next.
+        // After a clean stop the index has everything. After any other, whoever opens the store is to have it soon.
         let is_whole = version.layers.base.counters.seq == version.counters.seq;
         let events = version.counters.events;
         drop((version, published));
