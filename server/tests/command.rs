@@ -279,3 +279,62 @@ fn mistakes_are_named() {
     let text = said(&spoor(&none, &["serve", "--print-config"]), 0);
     assert!(text.contains("  # flag") && text.contains("listen = \"127.0.0.1:8420\"  # default"), "{text}");
 }
+
+#[test]
+fn a_stopped_server_is_named_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(dir.path());
+    let id = served.0.id().to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    signal("-STOP");
+    let begun = std::time::Instant::now();
+    let said = complaint(&spoor(dir.path(), &["check"]), 1);
+    assert!(said.contains("did not answer within 5 s: is it stopped?"), "{said}");
+    assert!(begun.elapsed().as_secs() < 20);
+    signal("-CONT");
+    served.stop();
+}
+
+/// By itself and through the server: the requests of one store make another of the same content.
+#[test]
+fn exported_requests_can_be_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let path = |name: &str| file(name).to_str().unwrap().to_owned();
+    std::fs::write(file("lines.jsonl"), LINES).unwrap();
+    said(&spoor(&file("one"), &["import", &path("lines.jsonl")]), 1);
+    said(&spoor(&file("one"), &["export", "--requests", &path("requests.jsonl")]), 0);
+    let served = Served::start(&file("one"));
+    said(&spoor(&file("one"), &["export", "--requests", &path("served.jsonl")]), 0);
+    served.stop();
+    let requests = std::fs::read_to_string(file("requests.jsonl")).unwrap();
+    assert_eq!(requests.lines().count(), 2);
+    assert_eq!(std::fs::read_to_string(file("served.jsonl")).unwrap(), requests);
+    said(&spoor(&file("two"), &["import", &path("requests.jsonl")]), 0);
+    let content = |store: &str| {
+        let checked = said(&spoor(&file(store), &["check"]), 0);
+        checked.lines().find(|line| line.starts_with("content digest")).unwrap().to_owned()
+    };
+    assert_eq!(content("two"), content("one"));
+}
+
+#[test]
+fn check_verifies_the_checksums_of_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("lines.jsonl");
+    std::fs::write(&lines, LINES).unwrap();
+    let data = dir.path().join("data");
+    said(&spoor(&data, &["import", lines.to_str().unwrap()]), 1);
+    let before = said(&spoor(&data, &["check"]), 0);
+    let index = data.join("index.redb");
+    let mut bytes = std::fs::read(&index).unwrap();
+    // The id of the session, as a key: nobody who opens the store looks at it.
+    let key = bytes.windows(3).position(|window| window == b"s-1").unwrap();
+    bytes[key] ^= 1;
+    std::fs::write(&index, &bytes).unwrap();
+    let damaged = complaint(&spoor(&data, &["check"]), 1);
+    assert!(damaged.contains("index") && damaged.contains("spoor rebuild"), "{damaged}");
+    said(&spoor(&data, &["rebuild"]), 0);
+    let line = |text: &str| text.lines().find(|line| line.starts_with("store digest")).unwrap().to_owned();
+    assert_eq!(line(&said(&spoor(&data, &["check"]), 0)), line(&before));
+}
