@@ -29,7 +29,7 @@ impl Model {
         }
         let mut oldest: Vec<usize> = (0..then.fragments.len())
             .map(|fragment| then.person(fragment))
-            .filter(|person| then.has(person, &wanted, None))
+            .filter(|person| then.has(person, &wanted))
             .map(|person| person[0])
             .collect();
         oldest.sort_unstable();

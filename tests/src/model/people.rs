@@ -64,13 +64,10 @@ impl Model {
         Some(self.person(link.fragment))
     }
 
-    /// Whether a person has an identifier by any link that holds, not counting one fragment's own.
-    pub(super) fn has(&self, person: &[usize], identifier: &Identifier, but: Option<usize>) -> bool {
+    /// Whether a person has an identifier by any link that holds.
+    pub(super) fn has(&self, person: &[usize], identifier: &Identifier) -> bool {
         self.links.iter().any(|link| {
-            link.state == State::Holds
-                && link.is_of(identifier)
-                && person.contains(&link.fragment)
-                && Some(link.fragment) != but
+            link.state == State::Holds && link.is_of(identifier) && person.contains(&link.fragment)
         })
     }
 

@@ -132,7 +132,7 @@ impl Model {
                 self.open_part(row, fragment, true);
             }
         }
-        warnings.extend(identified.warnings);
+        identified.warnings.iter().for_each(|warning| made.warn(warning));
         let place = match (chosen.session, chosen.fragment) {
             (ChosenSession::Row(row), _) => Place::Session(row),
             (ChosenSession::ByInactivity, Some(fragment)) => {
