@@ -160,7 +160,7 @@ impl Snapshot {
             added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(&plan.added)? },
             before: sizes(&plan.before)?,
             after: sizes(&plan.after)?,
-            not_retaken: self.not_retaken(act, plan)?,
+            not_retaken,
         })
     }
 
@@ -173,8 +173,9 @@ impl Snapshot {
         })
     }
 
-    /// Decisions of conflicts and limits in persons that come apart, since the merge that is undone.
-    fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
+    /// Decisions of conflicts and limits in persons that come apart, since the merge that is undone; as they are
+    /// before that.
+    pub(crate) fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
         let Act::Undo { merge, .. } = act else { return Ok(Vec::new()) };
         let Some((since, _)) = numbers_of_id(merge, 'm') else { return Ok(Vec::new()) };
         let version = self.version()?;
