@@ -148,7 +148,13 @@ impl Snapshot {
     }
 
     /// What an act did, or would do, in words.
-    pub(crate) fn act_reply(&self, act: &Act, plan: &Plan, seq: Option<EventSeq>) -> Result<ActReply, Error> {
+    pub(crate) fn act_reply(
+        &self,
+        act: &Act,
+        plan: &Plan,
+        seq: Option<EventSeq>,
+        not_retaken: Vec<EventSeq>,
+    ) -> Result<ActReply, Error> {
         let links = |ends: &[Ends]| ends.iter().map(|ends| self.link(*ends)).collect::<Result<Vec<_>, _>>();
         let sizes = |sizes: &[Size]| sizes.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>();
         let one_merge = matches!(act, Act::Merge { .. } | Act::Attach { .. } | Act::Decide { .. });
