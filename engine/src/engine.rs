@@ -162,14 +162,14 @@ impl Engine {
             // The writer will meet the same and tell.
             Err(_) => None,
         };
-        let encoded = encode_command(&command.request);
-        if encoded.len() > REQUEST_MAX_BYTES {
-            return done(Err(TrackError::Rejected(too_large(encoded.len()))));
+        command.encoded = encode_command(&command.request);
+        if command.encoded.len() > REQUEST_MAX_BYTES {
+            return done(Err(TrackError::Rejected(too_large(command.encoded.len()))));
         }
         let done: Done = Box::new(move |result| {
             done(result.map(|(command, outcome)| Answer { command, outcome }));
         });
-        let job = TrackJob { command, encoded, entropy: inner.entropy(), absent, done };
+        let job = TrackJob { command, entropy: inner.entropy(), absent, done };
         match inner.mailbox.try_send(Message::Track(job)) {
             Ok(()) => {}
             Err(TrySendError::Full(message)) => refuse(message, Error::Overloaded),

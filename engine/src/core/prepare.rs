@@ -32,6 +32,9 @@ pub struct Command {
     pub events: Vec<CommandEvent>,
     /// Numbers that were looked up before the request queued.
     pub names: KnownNames,
+    /// Its bytes for the record, once it queues. They come back with the answer, so that the thread that asked
+    /// for their memory frees it: memory that changes threads costs both.
+    pub encoded: Vec<u8>,
 }
 
 /// What decisions need of an event, beside the event itself.
@@ -105,7 +108,7 @@ pub fn prepare(
         events.push(prepare_event(event, index, &source, registry, draw_id)?);
     }
     let agent = request.user_agent.as_deref().map(|text| agents.packed(text));
-    Ok(Command { request, source, agent, events, names: KnownNames::default() })
+    Ok(Command { request, source, agent, events, names: KnownNames::default(), encoded: Vec::new() })
 }
 
 fn prepare_event(

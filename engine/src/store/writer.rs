@@ -44,8 +44,6 @@ pub type Done = Box<dyn FnOnce(Result<(Box<Command>, Outcome), TrackError>) + Se
 pub struct TrackJob {
     /// The request.
     pub command: Box<Command>,
-    /// Its bytes for the record.
-    pub encoded: Vec<u8>,
     /// Random bits for its stamp.
     pub entropy: u128,
     /// A repeat key that was not in the index as of that checkpoint, so that it need not be asked again.
@@ -270,7 +268,7 @@ impl Writer {
     }
 
     fn decide_one(&mut self, job: TrackJob, now: Timestamp, decided: &mut Vec<Decided>) -> Result<(), Error> {
-        let TrackJob { command, encoded, entropy, absent, done } = job;
+        let TrackJob { command, entropy, absent, done } = job;
         let received = now.max(Timestamp(self.staging.counters.received.0 + 1));
         let stamp = Stamp { received, entropy };
         self.staging.stamp = self.staging.counters.seq.0 + 1;
@@ -278,7 +276,7 @@ impl Writer {
         self.staging.absent_below = absent.filter(|(_, of)| *of == checkpoint).map(|(key, _)| key);
         let result = decide(&mut self.staging, &self.shared.registry, &command, stamp).and_then(
             |(decision, outcome, drew)| {
-                self.record(stamp, drew, &encoded, &decision)?;
+                self.record(stamp, drew, &command.encoded, &decision)?;
                 Ok(outcome)
             },
         );
