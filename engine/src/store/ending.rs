@@ -51,7 +51,8 @@ impl Ending {
         self.going_on
     }
 
-    /// There is another base, which may hold what the one before did not.
+    /// There is another base. What is in memory is looked at before the base is, so it holds nothing that was
+    /// passed over, unless the clock was set back: so it is looked through from its beginning once.
     pub(super) const fn base_changed(&mut self) {
         self.base_from = 0;
     }
