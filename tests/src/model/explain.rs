@@ -18,7 +18,7 @@ impl Model {
         let mut rows: Vec<usize> = (0..self.links.len())
             .filter(|&row| person.iter().any(|&fragment| self.links[row].touches(fragment)))
             .collect();
-        rows.sort_by_key(|&row| Reverse((self.links[row].first, row)));
+        rows.sort_by_key(|&row| (Reverse(self.links[row].last), row));
         cut(rows.into_iter().map(|row| self.shown_link(row)).collect(), page)
     }
 
@@ -28,7 +28,9 @@ impl Model {
     /// As [`Model::profile`].
     pub fn profile_history(&self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
         let person = self.person(self.fragment_by_id(id)?);
-        let rows = self.happened.iter().rev().filter(|row| person.contains(&row.fragment));
+        let rows = self.happened.iter().rev().filter(|row| {
+            [Some(row.fragment), row.other].into_iter().flatten().any(|end| person.contains(&end))
+        });
         let entries = rows.map(|row| HistoryEntry {
             seq: EventSeq(row.sequence),
             at: row.at,
@@ -223,7 +225,10 @@ impl Model {
                     LinkEnds::Identifier { profile, identifier: identifier.to_string() }
                 }
                 LinkTo::Fragment { other, kind } => {
-                    LinkEnds::Profiles { profile, other: self.fragments[*other].id.clone(), kind }
+                    // The older one first.
+                    let [one, two] = [link.fragment.min(*other), link.fragment.max(*other)]
+                        .map(|end| self.fragments[end].id.clone());
+                    LinkEnds::Profiles { profile: one, other: two, kind }
                 }
             },
             state: match link.state {

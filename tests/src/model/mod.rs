@@ -166,6 +166,8 @@ struct Happened {
     at: Timestamp,
     kind: &'static str,
     fragment: usize,
+    /// Of a merge, the fragment at its other end.
+    other: Option<usize>,
     identifier: Option<String>,
     code: Option<&'static str>,
     merge: Option<String>,

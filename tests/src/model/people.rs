@@ -171,6 +171,7 @@ impl Model {
             at,
             kind,
             fragment,
+            other: None,
             identifier: None,
             code: None,
             merge: None,

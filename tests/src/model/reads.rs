@@ -30,7 +30,7 @@ impl Model {
             primary_id: ids[0].clone(),
             fragments: ids.len() as u64,
             ids,
-            identifiers: self.identifiers_of(&person),
+            identifiers: self.identifiers_of(&person, until),
             traits: of_then.traits_of(&person),
             consents: of_then.consents_of(&person),
             counters: self.counters(&events),
@@ -51,11 +51,12 @@ impl Model {
         }
     }
 
-    fn identifiers_of(&self, person: &[usize]) -> Vec<ProfileIdentifier> {
+    fn identifiers_of(&self, person: &[usize], until: Option<Timestamp>) -> Vec<ProfileIdentifier> {
         let mut known: BTreeMap<Identifier, (Timestamp, Timestamp)> = BTreeMap::new();
         for link in self.links.iter().filter(|link| link.state == State::Holds) {
             if let LinkTo::Identifier(identifier) = &link.to
                 && person.contains(&link.fragment)
+                && until.is_none_or(|until| link.first_seen <= until)
             {
                 let seen = known.entry(identifier.clone()).or_insert((link.first_seen, link.last_seen));
                 *seen = (seen.0.min(link.first_seen), seen.1.max(link.last_seen));

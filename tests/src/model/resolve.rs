@@ -351,13 +351,14 @@ impl Model {
         code: &'static str,
         moment: Moment<'_>,
     ) -> String {
-        let row = self.row_for(fragment, identifier, one.verified, moment.time);
-        self.links[row].joining |= one.attach_only.is_none();
-        self.links[row].state = State::Quarantined;
-        let known = self.quarantined.iter().find(|entry| entry.link == row && !entry.decided);
+        let known = self.link_row(fragment, identifier);
+        let known = self.quarantined.iter().find(|entry| Some(entry.link) == known && !entry.decided);
         if let Some(known) = known {
             return known.id.clone();
         }
+        let row = self.row_for(fragment, identifier, one.verified, moment.time);
+        self.links[row].joining = one.attach_only.is_none();
+        self.links[row].state = State::Quarantined;
         let here = self.quarantined.iter().filter(|entry| entry.sequence == self.sequence).count();
         let id = format!("q{}-{here}", self.sequence);
         self.quarantined.push(Quarantined {
@@ -376,8 +377,24 @@ impl Model {
         entry.expect("a link in quarantine has an entry").code
     }
 
+    /// Of refusals those are noted that the state of that moment decided; of what was known before, nothing.
     fn note_link(&mut self, fragment: usize, reply: &LinkReply, moment: Moment<'_>) {
+        let noted = match reply.outcome {
+            LinkOutcome::Known => false,
+            LinkOutcome::Refused => matches!(reply.code, Some("unique_conflict" | "kept_apart")),
+            LinkOutcome::Quarantined => self
+                .quarantined
+                .iter()
+                .any(|row| row.sequence == self.sequence && Some(&row.id) == reply.quarantine.as_ref()),
+            _ => true,
+        };
+        if !noted {
+            return;
+        }
+        let merge = self.merges.iter().find(|row| Some(&row.id) == reply.merge.as_ref());
+        let other = merge.map(|row| row.ends[1]);
         self.note(moment.stamp, reply.outcome.as_str(), fragment, |row| {
+            row.other = other;
             row.identifier = Some(reply.identifier.clone());
             row.code = reply.code;
             row.merge.clone_from(&reply.merge);
