@@ -168,6 +168,8 @@ struct Happened {
     fragment: usize,
     /// Of a merge, the fragment at its other end.
     other: Option<usize>,
+    /// Of a switch, the fragment that had the device when it was decided.
+    before: Option<usize>,
     identifier: Option<String>,
     code: Option<&'static str>,
     merge: Option<String>,

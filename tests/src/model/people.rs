@@ -172,6 +172,7 @@ impl Model {
             kind,
             fragment,
             other: None,
+            before: None,
             identifier: None,
             code: None,
             merge: None,
