@@ -6,6 +6,7 @@ use crate::error::{Error, Rejection};
 use crate::ids::EventSeq;
 use crate::model::Link;
 use bincode::{Decode, Encode};
+use std::fmt;
 
 /// Something that a person does to who is who.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -109,3 +110,16 @@ impl From<Error> for ActError {
         Self::Failed(error)
     }
 }
+
+impl fmt::Display for ActError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(rejection) | Self::Conflict(rejection) | Self::Rejected(rejection) => {
+                write!(f, "{}: {}", rejection.code, rejection.message)
+            }
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ActError {}

@@ -14,7 +14,7 @@ use super::decision::{Decision, Effect, Ends, JoinCause, LinkCode};
 use super::graph::{edges_of, fewest_links, link_row, links_of, regrouping};
 use super::identifiers::CommandIdentifier;
 use super::identity::{Evidence, Lifted, Resolved};
-use super::person::{person_of, tally_of};
+use super::person::{Prepared, person_of, prepared_of, tally_of};
 use super::prepare::Command;
 use super::root::{fragment_row, members_of, root_of};
 use super::rows::{DirectKind, LinkKey, ListKey, ListKind, PairKey, Standing, TallyRow};
@@ -104,6 +104,10 @@ pub struct Plan {
     pub before: Vec<Size>,
     /// Their fragments' persons afterwards.
     pub after: Vec<Size>,
+    /// What those persons counted when it was made: more since means that what was prepared does not hold.
+    pub counted: Vec<TallyRow>,
+    /// The persons that regroupings leave, in their order.
+    pub prepared: Vec<Prepared>,
     /// Links that it took away.
     pub removed: Vec<Ends>,
     /// Links that it made or restored.
@@ -134,13 +138,16 @@ fn size_of_person<V: View>(view: &V, root: FragmentNo) -> Result<Size, Error> {
 pub type Planned = Result<Plan, Refusal>;
 
 impl Plan {
-    /// Whether the persons that it rests on are as they were.
+    /// Whether the persons that it rests on are as they were. Where it regroups, no event may have come to them either.
     ///
     /// # Errors
     /// [`Error`] if the store could not be read.
     pub fn still_holds<V: View>(&self, view: &V) -> Result<bool, Error> {
-        for (root, changed) in &self.rests_on {
-            if fragment_row(view, *root)?.parent.is_some() || person_of(view, *root)?.changed != *changed {
+        for ((root, changed), counted) in self.rests_on.iter().zip(&self.counted) {
+            let same = fragment_row(view, *root)?.parent.is_none()
+                && person_of(view, *root)?.changed == *changed
+                && (self.prepared.is_empty() || tally_of(view, *root)? == *counted);
+            if !same {
                 return Ok(false);
             }
         }
@@ -167,6 +174,8 @@ pub fn plan<V: View>(view: &V, registry: &Registry, deed: &Deed, stamp: Stamp) -
         decider: Decider::new(&mut scratch, registry, &command, stamp),
         before: view,
         touched: Vec::new(),
+        new_roots: Vec::new(),
+        prepared: Vec::new(),
         removed: Vec::new(),
         added: Vec::new(),
     };
@@ -182,6 +191,9 @@ struct Planner<'a, 'b, V> {
     before: &'b V,
     /// Fragments whose persons are concerned.
     touched: Vec<FragmentNo>,
+    /// Fragments that became roots.
+    new_roots: Vec<FragmentNo>,
+    prepared: Vec<Prepared>,
     removed: Vec<Ends>,
     added: Vec<Ends>,
 }
@@ -218,10 +230,9 @@ impl<V: View> Planner<'_, '_, V> {
         }
         rests_on.sort_unstable();
         rests_on.dedup();
-        for (root, _) in &rests_on {
-            for member in members_of(self.before, *root)? {
-                roots_after.push(root_of(self.decider.state, member)?);
-            }
+        let concerned = self.touched.iter().chain(&self.new_roots).copied();
+        for fragment in concerned.chain(rests_on.iter().map(|(root, _)| *root)) {
+            roots_after.push(root_of(self.decider.state, fragment)?);
         }
         roots_after.sort_unstable();
         roots_after.dedup();
@@ -233,10 +244,12 @@ impl<V: View> Planner<'_, '_, V> {
         for root in roots_after {
             after.push(size_of_person(self.decider.state, root)?);
         }
+        let counted = before.iter().map(|size: &Size| size.tally).collect();
+        let prepared = self.prepared;
         let (merged, drew) = (self.decider.merges > 0, self.decider.drew());
         let decision = Decision { effects: self.decider.into_effects() };
         let (removed, added) = (self.removed, self.added);
-        Ok(Plan { decision, rests_on, before, after, removed, added, merged, drew })
+        Ok(Plan { decision, rests_on, before, after, counted, prepared, removed, added, merged, drew })
     }
 
     fn root(&self, fragment: FragmentNo) -> Result<FragmentNo, Error> {
@@ -257,7 +270,15 @@ impl<V: View> Planner<'_, '_, V> {
         roots.sort_unstable();
         roots.dedup();
         let (moves, new_roots) = regrouping(self.decider.state, &roots)?;
-        self.decider.emit(Effect::Regroup { roots, moves, new_roots })
+        let now: Vec<FragmentNo> = roots.iter().chain(&new_roots).copied().collect();
+        self.new_roots.extend(&new_roots);
+        self.decider.emit(Effect::Regroup { roots, moves, new_roots })?;
+        for root in now {
+            if fragment_row(self.decider.state, root)?.parent.is_none() {
+                self.prepared.push(prepared_of(self.decider.state, root)?);
+            }
+        }
+        Ok(())
     }
 
     fn undo(&mut self, cause: &JoinCause, child: FragmentNo, parent: FragmentNo, keep_apart: bool) -> Done {

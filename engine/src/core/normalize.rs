@@ -225,17 +225,18 @@ fn normalize_phone(text: &str, default_country: Option<&str>) -> Result<String, 
     if are_junk_digits(digits) {
         return Err(JUNK);
     }
-    // Behind a `+` stands the country's code, and the default has no say: the library would let it strip digits, so
-    // that one E.164 number became two.
-    let country = if dialled.starts_with('+') {
-        None
-    } else {
-        Some(default_country.and_then(country).ok_or(UNLINKABLE)?)
-    };
     if digits.len() > PHONE_MAX_DIGITS {
         return Err(UNLINKABLE);
     }
-    let (normal, national) = e164(country, &dialled)?;
+    // Behind a `+` stands the country's code, and the default has no say: the library would let it strip digits, so
+    // that one E.164 number became two.
+    let abroad = dialled.strip_prefix("00").map(|rest| format!("+{rest}"));
+    let (normal, national) = match abroad.map(|abroad| e164(None, &abroad)) {
+        // Numbers are written with `00` far beyond the countries where one dials it.
+        Some(Ok(number)) => number,
+        _ if dialled.starts_with('+') => e164(None, &dialled)?,
+        _ => e164(Some(default_country.and_then(country).ok_or(UNLINKABLE)?), &dialled)?,
+    };
     // The library takes a few numbers, read as of a country, whose E.164 form it then refuses or reads otherwise.
     if normal != dialled && e164(None, &normal)?.0 != normal {
         return Err(UNLINKABLE);
@@ -244,10 +245,14 @@ fn normalize_phone(text: &str, default_country: Option<&str>) -> Result<String, 
     if junk { Err(JUNK) } else { Ok(normal) }
 }
 
-/// The E.164 form of a valid number, and its part without the country's code.
+/// The E.164 form of a number, and its part without the country's code. It must have the form of the country's
+/// numbers; whether its range is in use is not asked, since that changes from one release of the library to the next.
 fn e164(country: Option<Country>, dialled: &str) -> Result<(String, String), &'static str> {
     let number = phonenumber::parse(country, dialled).map_err(|_| UNLINKABLE)?;
-    if !number.is_valid() {
+    let national = number.national().to_string();
+    let countries = phonenumber::metadata::DATABASE.by_code(&number.country().code());
+    let has_form = |of: &&phonenumber::metadata::Metadata| of.descriptors().general().is_match(&national);
+    if !countries.is_some_and(|countries| countries.iter().any(has_form)) {
         return Err(UNLINKABLE);
     }
     let normal = number.format().mode(phonenumber::Mode::E164).to_string();
@@ -369,6 +374,9 @@ mod tests {
         ] {
             assert_eq!(normal(Phone, raw), expected, "{raw}");
         }
+        // In no range that is in use now, and written with the usual prefix of another country.
+        assert_eq!(normal(Phone, "0441 408 436"), "+61441408436");
+        assert_eq!(normal(Phone, "0061 441 408 436"), "+61441408436");
         assert_eq!(normalize(Phone, "+641100000000", Some("NZ")), Ok("+641100000000".to_owned()));
         assert_eq!(normalize(Phone, "030 901820", Some("de")), Ok("+4930901820".to_owned()));
         assert_eq!(normalize(Phone, "650-253-0000", Some("US")), Ok("+16502530000".to_owned()));

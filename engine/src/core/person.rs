@@ -293,8 +293,23 @@ fn join_standing(mut one: PersonConsentsRow, other: PersonConsentsRow) -> Person
     one
 }
 
+/// A person of several fragments, or of one that is a root anew, worked out from its fragments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// The root.
+    pub root: FragmentNo,
+    /// Its row.
+    pub person: PersonRow,
+    /// Its counters.
+    pub tally: TallyRow,
+    /// Its traits.
+    pub traits: TraitsRow,
+    /// Its consents.
+    pub consents: PersonConsentsRow,
+}
+
 /// The person of a root worked out anew from its fragments: after links were taken away. `guards` are those of the
-/// persons that it was a part of. Costs what its fragments hold.
+/// persons that it was a part of. Costs what its fragments hold, unless that was prepared.
 ///
 /// # Errors
 /// [`Error`] if a row could not be read.
@@ -304,28 +319,58 @@ pub fn rebuild_person<S: State>(
     guards: &[(FragmentNo, FragmentNo)],
     seq: EventSeq,
 ) -> Result<(), Error> {
-    let members = members_of(state, root)?;
+    let prepared = match state.prepared(root) {
+        Some(prepared) => prepared,
+        None => prepare_person(state, root, guards)?,
+    };
+    let Prepared { person, tally, traits, consents, .. } = prepared;
+    let several = person.fragments > 1;
     let mut row = Arc::unwrap_or_clone(fragment_row(state, root)?);
-    row.joined = members.len() > 1;
+    row.joined = several;
     state.put_fragments(root, row);
-    let sum = sum_of(state, &members)?;
-    state.put_persons(
+    state.put_persons(root, PersonRow { changed: seq, ..person });
+    if several {
+        put_joined(state, root, tally, traits, consents);
+    }
+    Ok(())
+}
+
+fn prepare_person<V: View>(
+    view: &V,
+    root: FragmentNo,
+    guards: &[(FragmentNo, FragmentNo)],
+) -> Result<Prepared, Error> {
+    let members = members_of(view, root)?;
+    let sum = sum_of(view, &members)?;
+    let several = members.len() > 1;
+    Ok(Prepared {
         root,
-        PersonRow {
+        person: PersonRow {
             fragments: members.len() as u64,
             oldest: members.first().copied().unwrap_or(root),
             identifiers: sum.identifiers,
             guards: guards.iter().filter(|(mine, _)| members.binary_search(mine).is_ok()).copied().collect(),
-            split_sessions: if members.len() > 1 { sum.split_sessions } else { Vec::new() },
-            changed: seq,
+            split_sessions: if several { sum.split_sessions } else { Vec::new() },
+            changed: EventSeq(0),
         },
-    );
-    if members.len() > 1 {
-        let traits = TraitsRow(sum.traits.into_iter().collect());
-        let consents = PersonConsentsRow(standing_among(state, &sum.consents)?);
-        put_joined(state, root, sum.tally, traits, consents);
-    }
-    Ok(())
+        tally: sum.tally,
+        traits: TraitsRow(sum.traits.into_iter().collect()),
+        consents: PersonConsentsRow(standing_among(view, &sum.consents)?),
+    })
+}
+
+/// The person of a root as its rows say.
+///
+/// # Errors
+/// [`Error`] if a row could not be read.
+pub fn prepared_of<V: View>(view: &V, root: FragmentNo) -> Result<Prepared, Error> {
+    Ok(Prepared {
+        root,
+        person: (*person_of(view, root)?).clone(),
+        tally: tally_of(view, root)?,
+        traits: traits_of(view, root)?.map(Arc::unwrap_or_clone).unwrap_or_default(),
+        consents: standing_of(view, root)?,
+    })
 }
 
 /// What some fragments give together.

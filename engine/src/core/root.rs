@@ -52,9 +52,6 @@ pub fn some_members_of<V: View>(view: &V, root: FragmentNo, max: usize) -> Resul
         if members.len() >= max {
             break;
         }
-        if next == 1 && !fragment_row(view, root)?.joined {
-            break;
-        }
         for child in view.list(ListKey { kind: ListKind::Children, of: parent.0 }, max)? {
             // It may have been hung elsewhere since.
             let child = FragmentNo(child);

@@ -3,6 +3,7 @@
 //! [`View`] is read only; [`State`] takes the effects. The core knows no more of the store than this.
 
 use super::decision::LinkResult;
+use super::person::Prepared;
 use super::rows::{Counters, ListKey, Posting, RepeatKey};
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, PartNo, SessionNo};
@@ -74,6 +75,11 @@ macro_rules! view {
             fn touch_part(&mut self, fragment: FragmentNo, part: PartNo);
             /// Notes that a session's silence is to be looked at, at that millisecond since 1970.
             fn add_due(&mut self, due_ms: u64, session: SessionNo);
+            /// What a person of a regrouping was worked out to be beforehand, if it was: the next of that root.
+            fn prepared(&mut self, root: FragmentNo) -> Option<Prepared> {
+                let _ = root;
+                None
+            }
             /// Puts the last numbers given.
             fn put_counters(&mut self, counters: Counters);
         }

@@ -8,6 +8,7 @@ use super::log::{Group, LogReader};
 use super::overlay::{Generation, Horizon};
 use super::postings::{chunk_key, decode_chunk};
 use super::record::RecordView;
+use crate::core::person::Prepared;
 use crate::core::repeats::event_at;
 use crate::core::rows::{Counters, ListKey, Posting, RepeatKey};
 use crate::core::view::{KnownEvent, State, View};
@@ -138,6 +139,11 @@ macro_rules! layers {
                 self.layers.active.due.lock().insert((due_ms, session));
             }
 
+            fn prepared(&mut self, root: FragmentNo) -> Option<Prepared> {
+                let place = self.prepared.iter().position(|prepared| prepared.root == root)?;
+                Some(self.prepared.remove(place))
+            }
+
             fn put_counters(&mut self, counters: Counters) {
                 self.counters = counters;
             }
@@ -264,6 +270,8 @@ pub struct Staging {
     pub stamp: u64,
     /// Which older values are still needed.
     pub horizon: Horizon,
+    /// Persons that the act that is being applied leaves, worked out beforehand.
+    pub prepared: Vec<Prepared>,
     /// Whether the row that was put last is the first of its key in the active generation.
     pub put_was_new: bool,
 }

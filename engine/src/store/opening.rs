@@ -205,6 +205,7 @@ impl Opening {
             stamp: 0,
             // Nobody reads yet: rows are put in place.
             horizon: Horizon { published: 0, oldest_live: 0 },
+            prepared: Vec::new(),
             put_was_new: false,
         };
         self.replay(&index, &mut staging, &log, pace)?;

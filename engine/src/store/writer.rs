@@ -291,7 +291,7 @@ impl Writer {
     fn act(&mut self, job: ActJob) -> Result<(), Error> {
         let received = self.shared.clock.now().max(Timestamp(self.staging.counters.received.0 + 1));
         let stamp = Stamp { received, entropy: 0 };
-        let plan = match job.plan {
+        let mut plan = match job.plan {
             Some(plan) if plan.still_holds(&self.staging)? => plan,
             Some(_) if !job.insist => {
                 // If nobody waits any more, there is nothing to tell.
@@ -307,6 +307,7 @@ impl Writer {
             },
         };
         self.staging.stamp = self.staging.counters.seq.0 + 1;
+        self.staging.prepared = std::mem::take(&mut plan.prepared);
         let applied =
             plan.decision.effects.iter().try_for_each(|effect| apply(&mut self.staging, received, effect));
         let seq = self.staging.counters.seq;
