@@ -122,14 +122,14 @@ fn namespaces() -> BTreeMap<String, NamespaceSettings> {
 }
 
 /// Namespaces, and how their values begin.
-const VALUES: [(&str, &str); 7] = [
-    ("user_id", "u-"),
-    ("email", "u"),
-    ("badge", "b-"),
-    ("card", "c-"),
-    ("sworn", "s-"),
-    ("noted", "n-"),
-    ("seat", "t-"),
+const VALUES: [(&str, &str, &str); 7] = [
+    ("user_id", "u-", ""),
+    ("email", "u", "@example.com"),
+    ("badge", "b-", ""),
+    ("card", "c-", ""),
+    ("sworn", "s-", ""),
+    ("noted", "n-", ""),
+    ("seat", "t-", ""),
 ];
 
 /// A history of so many requests, and at its end a look at everything.
@@ -160,8 +160,8 @@ fn reads() -> Vec<Step> {
     }
     let spaces = ["web", "store", "quiet", "backend"];
     let own = (0..SESSIONS).flat_map(|count| spaces.map(|space| format!("{space}:s-{count}")));
-    for (namespace, letter) in VALUES {
-        let values = (0..4).map(|number| format!("{namespace}:{letter}{number}"));
+    for (namespace, begin, end) in VALUES {
+        let values = (0..4).map(|number| format!("{namespace}:{begin}{number}{end}"));
         steps.extend(values.map(|value| Step::Identifier(value, AsOf::default())));
     }
     steps.push(Step::Pages(PageOf::Quarantine, "-".to_owned(), PageRequest::default()));
@@ -447,12 +447,26 @@ pub fn difference(steps: &[Step], settings: &Settings, makers: [Maker; 2]) -> Op
 
 /// Sessions whose last events have one time, and links of one place, may stand in any order.
 fn comparable(step: &Step, answer: &str) -> String {
-    if std::env::var_os("HACK").is_some() {
-        let lines: Vec<&str> = answer
-            .lines()
-            .filter(|l| *l != "warning fragments_max" && !l.starts_with("not retaken"))
-            .collect();
-        return lines.join("\n");
+    let hacked: Vec<&str> = answer
+        .lines()
+        .filter(|l| {
+            std::env::var_os("HACK").is_none()
+                || *l != "warning fragments_max" && !l.starts_with("not retaken")
+        })
+        .collect();
+    let hacked = hacked.join("\n");
+    let answer = hacked.as_str();
+    if matches!(step, Step::Act(Act::Unblock { .. }, _)) && answer == "not found identifier_unknown" {
+        // What nobody ever had is not blocked either.
+        return "conflict not_blocked".to_owned();
+    }
+    if matches!(step, Step::Explain(..)) {
+        // Which identifiers are taken at a tie is nobody's business.
+        let count = |line: &str| match line.strip_prefix("cut identifiers ") {
+            Some(identifiers) => format!("cut {} identifiers", identifiers.split(' ').count()),
+            None => line.to_owned(),
+        };
+        return answer.lines().map(count).collect::<Vec<_>>().join("\n");
     }
     if !matches!(step, Step::Pages(PageOf::Sessions | PageOf::Links, ..)) {
         return answer.to_owned();

@@ -50,8 +50,9 @@ impl Model {
     /// # Errors
     /// As [`Model::profile`].
     pub fn quarantine(&self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
-        let waiting = self.quarantined.iter().rev().filter(|entry| !entry.decided);
-        let shown = waiting.map(|entry| {
+        let mut waiting: Vec<_> = self.quarantined.iter().filter(|entry| !entry.decided).collect();
+        waiting.sort_by_key(|entry| Reverse(entry.sequence));
+        let shown = waiting.into_iter().map(|entry| {
             let link = &self.links[entry.link];
             let LinkTo::Identifier(identifier) = &link.to else { panic!("no direct link waits") };
             let own = self.primary_id(link.fragment);
@@ -171,7 +172,9 @@ impl Model {
 
     fn carried(&self, link: &LinkRow) -> usize {
         match &link.to {
-            LinkTo::Identifier(identifier) => self.carriers(identifier, None),
+            LinkTo::Identifier(identifier) => {
+                self.links.iter().filter(|link| link.joins() && link.is_of(identifier)).count()
+            }
             LinkTo::Fragment { .. } => 0,
         }
     }
