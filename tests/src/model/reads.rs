@@ -1,12 +1,12 @@
 //! Questions to the model.
 
-use super::{DeviceKey, EventRow, Fragment, Identifier, LinkTo, Model, Place, SessionRow, State};
+use super::{DeviceKey, EventRow, Fragment, Identifier, LinkRow, LinkTo, Model, Place, SessionRow, State};
 use spoor::ids::EventSeq;
 use spoor::limits::PAGE_DEFAULT_ITEMS;
 use spoor::model::{
     Page, PageRequest, Profile, ProfileCounters, ProfileIdentifier, ReadError, Session, StoredEvent,
 };
-use spoor::{Rejection, Timestamp};
+use spoor::{LinkOutcome, Rejection, Timestamp};
 use std::collections::BTreeMap;
 
 impl Model {
@@ -58,8 +58,9 @@ impl Model {
                 && person.contains(&link.fragment)
                 && until.is_none_or(|until| link.first_seen <= until)
             {
-                let seen = known.entry(identifier.clone()).or_insert((link.first_seen, link.last_seen));
-                *seen = (seen.0.min(link.first_seen), seen.1.max(link.last_seen));
+                let last = self.last_seen(link, until);
+                let seen = known.entry(identifier.clone()).or_insert((link.first_seen, last));
+                *seen = (seen.0.min(link.first_seen), seen.1.max(last));
             }
         }
         known
@@ -114,6 +115,21 @@ impl Model {
     #[must_use]
     pub fn event_count(&self) -> usize {
         self.events.len()
+    }
+
+    /// The last time up to an event time at which a fragment's events brought an identifier.
+    fn last_seen(&self, link: &LinkRow, until: Option<Timestamp>) -> Timestamp {
+        let Some(until) = until.filter(|until| link.last_seen > *until) else { return link.last_seen };
+        let LinkTo::Identifier(identifier) = &link.to else { return link.last_seen };
+        let brings = |event: &&EventRow| {
+            event.fragment == Some(link.fragment)
+                && event.time <= until
+                && event.links.iter().any(|reply| {
+                    reply.identifier == identifier.to_string() && reply.outcome != LinkOutcome::Refused
+                })
+        };
+        let last = self.events.iter().filter(brings).map(|event| event.time).max();
+        last.unwrap_or(link.first_seen)
     }
 
     /// The fragment that has an id which was drawn.
