@@ -9,7 +9,7 @@ use crate::core::names::Names;
 use crate::core::outcome::Outcome;
 use crate::core::prepare::{Command, prepare};
 use crate::core::sources::Registry;
-use crate::core::warm::warm;
+use crate::core::warm::{Found, Warmed, warm};
 use crate::error::{Error, TrackError};
 use crate::ids::EventSeq;
 use crate::limits::{ACT_MAX_ATTEMPTS, REQUEST_MAX_BYTES};
@@ -46,6 +46,7 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     agents: Agents,
     names: Names,
+    warmed: Warmed,
     seeded: Option<Mutex<StdRng>>,
     dir: PathBuf,
 }
@@ -120,6 +121,7 @@ impl Engine {
             threads: Mutex::new(threads),
             agents: Agents::default(),
             names: Names::default(),
+            warmed: Warmed::default(),
             seeded,
             dir,
         };
@@ -157,19 +159,20 @@ impl Engine {
             Ok(command) => Box::new(command),
             Err(rejection) => return done(Err(TrackError::Rejected(rejection))),
         };
-        let mut version = (*inner.shared.published.current()).clone();
-        if let Ok(Some(outcome)) = warm(&mut version, &inner.shared.registry, &inner.names, &mut command) {
-            return done(Ok(Answer { command, outcome }));
-        }
-        drop(version);
-        let encoded = encode_command(&command.request);
-        if encoded.len() > REQUEST_MAX_BYTES {
-            return done(Err(TrackError::Rejected(too_large(encoded.len()))));
+        let absent = match inner.look_up(&mut command) {
+            Ok((Found::Repeats(outcome), _)) => return done(Ok(Answer { command, outcome })),
+            Ok((Found::New { absent }, checkpoint)) => absent.map(|key| (key, checkpoint)),
+            // The writer will meet the same and tell.
+            Err(_) => None,
+        };
+        command.encoded = encode_command(&command.request);
+        if command.encoded.len() > REQUEST_MAX_BYTES {
+            return done(Err(TrackError::Rejected(too_large(command.encoded.len()))));
         }
         let done: Done = Box::new(move |result| {
             done(result.map(|(command, outcome)| Answer { command, outcome }));
         });
-        let job = TrackJob { command, encoded, entropy: inner.entropy(), done };
+        let job = TrackJob { command, entropy: inner.entropy(), absent, done };
         match inner.mailbox.try_send(Message::Track(job)) {
             Ok(()) => {}
             Err(TrySendError::Full(message)) => refuse(message, Error::Overloaded),
@@ -356,6 +359,14 @@ impl Inner {
         prepare(request, &self.shared.registry, &self.agents, &mut || {
             uuid::Builder::from_random_bytes(self.entropy().to_le_bytes()).into_uuid()
         })
+    }
+
+    /// What is found now, and what is not in the index of now.
+    fn look_up(&self, command: &mut Command) -> Result<(Found, EventSeq), Error> {
+        let version = self.shared.published.current();
+        let checkpoint = &version.layers.base.counters;
+        let found = warm(&*version, &self.shared.registry, &self.names, &self.warmed, checkpoint, command)?;
+        Ok((found, checkpoint.seq))
     }
 
     fn entropy(&self) -> u128 {

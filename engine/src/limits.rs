@@ -7,6 +7,8 @@
 pub const ID_MAX_BYTES: usize = 128;
 /// Names of each kind whose numbers are kept at hand.
 pub const NAMES_AT_HAND_MAX: usize = 16_384;
+/// Sessions of which it is remembered that their rows were looked up after the last checkpoint.
+pub const SESSIONS_WARM_MAX: usize = 65_536;
 /// Longest event type, trait name, consent name and namespace, in bytes after trimming.
 pub const NAME_MAX_BYTES: usize = 128;
 /// Longest identifier value, in bytes before normalising.
@@ -106,6 +108,8 @@ pub const SEAL_QUEUE_MAX_SEGMENTS: usize = 16;
 pub const SNAPSHOT_MAX_AGE_MS: i64 = 60_000;
 /// Sessions that one record of session ends names at most.
 pub const ENDS_MAX_SESSIONS: usize = 1_000;
+/// Sessions that are looked at for their end along with one group: what the requests in it wait for.
+pub const ENDS_IN_GROUP_MAX_SESSIONS: usize = 64;
 /// What a checkpoint writes to the index between two syncs, in bytes.
 pub const INDEX_SLICE_BYTES: u64 = 256 << 10;
 /// How much longer a checkpoint leaves the disk alone after a slice than the slice's sync took.
@@ -124,4 +128,5 @@ const _: () = assert!(SEGMENT_BYTES > FRAME_MAX_BYTES as u64);
 const _: () = assert!(SEGMENT_BYTES >= SEGMENT_FIRST_BYTES);
 const _: () = assert!(BLOCK_MAX_BYTES < FRAME_MAX_BYTES);
 const _: () = assert!(GROUP_MAX_EVENTS >= REQUEST_MAX_EVENTS);
+const _: () = assert!(ENDS_IN_GROUP_MAX_SESSIONS <= ENDS_MAX_SESSIONS);
 const _: () = assert!(INACTIVITY_MIN_MS < INACTIVITY_MAX_MS);

@@ -90,7 +90,8 @@ fn session_reply(session: &SessionOutcome) -> SessionReply {
 /// A profile id as its device knows it.
 pub(crate) fn key_text(key: &ProfileKey) -> String {
     match key {
-        ProfileKey::Server(id) => id.to_string(),
+        // Without the formatting machinery: every reply does it.
+        ProfileKey::Server(id) => id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned(),
         ProfileKey::Client { id, .. } => id.to_string(),
     }
 }

@@ -151,10 +151,10 @@ fn paced(engine: &Engine, rate: f64, length: Duration) -> Result<Histogram<u64>,
         if due >= length {
             break;
         }
-        while begun.elapsed() < due {
-            match answers.try_recv() {
-                Ok(answer) => take(answer, &mut traffic, &mut histogram, &mut answered)?,
-                Err(_) => std::thread::yield_now(),
+        // Asleep until then: a client that polls would take one of the cores from the engine.
+        while let Some(left) = due.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+            if let Ok(answer) = answers.recv_timeout(left) {
+                take(answer, &mut traffic, &mut histogram, &mut answered)?;
             }
         }
         let (request, device) = traffic.next(SystemClock.now());

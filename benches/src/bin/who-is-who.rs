@@ -241,7 +241,7 @@ fn others(engine: &Engine, work: impl FnOnce() -> Result<(), Fault>) -> Result<H
             std::thread::sleep(due.saturating_sub(begun.elapsed()));
             let answered = answered.clone();
             engine.submit(request(format!("other-{}", sent % 1_000), 1, None), move |answer| {
-                drop(answered.send((begun.elapsed().saturating_sub(due), answer.is_ok())));
+                let _ = answered.send((begun.elapsed().saturating_sub(due), answer.is_ok()));
             });
             sent += 1;
         }

@@ -3,8 +3,8 @@
 use super::agent::parse_agent;
 use super::truncated;
 use crate::limits::{AGENT_CACHE_MAX_ITEMS, USER_AGENT_MAX_BYTES};
+use hashbrown::HashMap;
 use parking_lot::RwLock;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A bounded memory, shared by all callers. A full half of recent ones takes the place of the half before, so

@@ -166,7 +166,7 @@ impl<S> Decider<'_, S> {
 impl<S: State> Decider<'_, S> {
     fn run(&mut self) -> Result<Outcome, Error> {
         let session = self.find_session()?;
-        let by_id = self.find_profile()?;
+        let by_id = self.find_profile(session.as_ref())?;
         let mut first = match self.find_repeats(session.as_ref(), &by_id)? {
             Firsts::All(firsts) => return self.answer_repeats(&firsts, &by_id),
             Firsts::Some(first) => first,
@@ -193,7 +193,7 @@ impl<S: State> Decider<'_, S> {
             };
             if let Some(Repeat::Stored(first)) = found {
                 // An id that this request brought may be known by now.
-                let sent = self.sent_for(&self.find_profile()?, index)?;
+                let sent = self.sent_for(&self.find_profile(None)?, index)?;
                 events.push(self.repeat_outcome(first, &sent)?);
                 continue;
             }

@@ -8,7 +8,7 @@ use super::rows::{DeviceKey, NameKey, NameKind, SessionKey, SessionRow};
 use super::session::session_row;
 use super::view::View;
 use crate::error::Error;
-use crate::ids::{FragmentNo, SessionNo, SourceNo, SpaceNo};
+use crate::ids::{DeviceNo, FragmentNo, ProfileKey, SessionNo, SourceNo, SpaceNo};
 use crate::settings::TraitKind;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -42,15 +42,25 @@ impl<S: View> Decider<'_, S> {
         let (Some(id), Some(space)) = (self.command.request.session.as_deref(), self.known_space()?) else {
             return Ok(None);
         };
+        if let Some(session) = self.command.names.session {
+            return session_row(self.state, session).map(Some);
+        }
         match self.state.session_ids(&SessionKey { space, id: id.into() })? {
             Some(session) => session_row(self.state, *session).map(Some),
             None => Ok(None),
         }
     }
 
-    /// A trusted source's ids are its own first, then the server's; others name only the server's.
-    pub(super) fn find_profile(&self) -> Result<Sent, Error> {
+    /// A trusted source's ids are its own first, then the server's; others name only the server's. `session` is
+    /// the one that was sent: most often the profile id is that of its fragment, which saves the look-up.
+    pub(super) fn find_profile(&self, session: Option<&(SessionNo, Arc<SessionRow>)>) -> Result<Sent, Error> {
         let Some(id) = self.command.request.profile.as_deref() else { return Ok(Sent::Nothing) };
+        if let Some(fragment) = session.and_then(|(_, row)| row.current.fragment) {
+            let row = fragment_row(self.state, fragment)?;
+            if self.is_key(&row.key, id)? {
+                return self.holder_at(row.device);
+            }
+        }
         if self.command.source.trusted
             && let Some(space) = self.known_space()?
             && let Some(row) = self.state.client_ids(&id.into())?
@@ -66,8 +76,23 @@ impl<S: View> Decider<'_, S> {
         Ok(if self.command.source.trusted { Sent::ToMake } else { Sent::Unknown })
     }
 
+    /// Whether `id`, from this request's source, can mean nothing but `key`.
+    fn is_key(&self, key: &ProfileKey, id: &str) -> Result<bool, Error> {
+        Ok(match key {
+            ProfileKey::Server(own) => {
+                !self.command.source.trusted && Uuid::parse_str(id).is_ok_and(|id| id == *own)
+            }
+            ProfileKey::Client { space, id: own } => {
+                self.command.source.trusted && **own == *id && self.known_space()? == Some(*space)
+            }
+        })
+    }
+
     pub(super) fn holder_of(&self, fragment: FragmentNo) -> Result<Sent, Error> {
-        let device = fragment_row(self.state, fragment)?.device;
+        self.holder_at(fragment_row(self.state, fragment)?.device)
+    }
+
+    fn holder_at(&self, device: DeviceNo) -> Result<Sent, Error> {
         let row = self.state.devices(&device)?.ok_or_else(|| missing("device"))?;
         let (fragment, provisional) = (row.holder, row.provisional);
         Ok(Sent::Known { device, fragment, provisional, by_key: false })

@@ -4,6 +4,7 @@
 use super::rows::{NameKey, NameKind};
 use super::view::View;
 use crate::error::Error;
+use crate::ids::SessionNo;
 use crate::limits::NAMES_AT_HAND_MAX;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -31,7 +32,8 @@ impl Names {
     }
 }
 
-/// The numbers of the names in one request, as far as they were known before it queued.
+/// The numbers of the names in one request, as far as they were known before it queued. None of them ever
+/// changes once it is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownNames {
     /// Of its source.
@@ -42,4 +44,6 @@ pub struct KnownNames {
     pub agent: Option<u32>,
     /// Of the types of its events.
     pub event_types: Vec<Option<u32>>,
+    /// Of its session's id; that session may have become an alias of another.
+    pub session: Option<SessionNo>,
 }

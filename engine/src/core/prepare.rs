@@ -32,6 +32,9 @@ pub struct Command {
     pub events: Vec<CommandEvent>,
     /// Numbers that were looked up before the request queued.
     pub names: KnownNames,
+    /// Its bytes for the record, once it queues. They come back with the answer, so that the thread that asked
+    /// for their memory frees it: memory that changes threads costs both.
+    pub encoded: Vec<u8>,
 }
 
 impl Command {
@@ -40,7 +43,14 @@ impl Command {
     pub fn of_an_act() -> Self {
         let request = TrackRequest::default();
         let source = Arc::new(Source::of_an_act());
-        Self { request, source, agent: None, events: Vec::new(), names: KnownNames::default() }
+        Self {
+            request,
+            source,
+            agent: None,
+            events: Vec::new(),
+            names: KnownNames::default(),
+            encoded: Vec::new(),
+        }
     }
 }
 
@@ -123,7 +133,7 @@ pub fn prepare(
         }
     }
     let agent = request.user_agent.as_deref().map(|text| agents.packed(text));
-    Ok(Command { request, source, agent, events, names: KnownNames::default() })
+    Ok(Command { request, source, agent, events, names: KnownNames::default(), encoded: Vec::new() })
 }
 
 fn prepare_event(

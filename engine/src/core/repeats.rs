@@ -27,10 +27,7 @@ pub enum Lookup {
     /// There is nothing else in the request: it is answered.
     Repeats(Outcome),
     /// There is.
-    New {
-        /// The session that was sent, if it is known.
-        session: Option<(SessionNo, Arc<SessionRow>)>,
-    },
+    New,
 }
 
 /// The firsts of a request's events.
@@ -64,10 +61,11 @@ pub fn answer_repeats<V: View>(
     }
     let stamp = Stamp { received: Timestamp(0), entropy: 0 };
     let mut decider = Decider::new(view, registry, command, stamp);
-    let (session, sent) = (decider.find_session()?, decider.find_profile()?);
+    let session = decider.find_session()?;
+    let sent = decider.find_profile(session.as_ref())?;
     match decider.find_repeats(session.as_ref(), &sent)? {
         Firsts::All(firsts) => decider.answer_repeats(&firsts, &sent).map(Lookup::Repeats),
-        Firsts::Some(_) => Ok(Lookup::New { session }),
+        Firsts::Some(_) => Ok(Lookup::New),
     }
 }
 

@@ -9,8 +9,9 @@ use crate::settings::{
     DEFAULT_SOURCE, IdentificationPoint, Keys, Merges, NamespaceSettings, Normalizer, ProfileIds, Sessions,
     Settings, SourceSettings, TraitSettings,
 };
+use hashbrown::{HashMap, HashSet};
 use regex::RegexSet;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Id spaces that settings may not name: they are written before a colon in ids that the server makes.

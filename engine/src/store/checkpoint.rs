@@ -37,6 +37,16 @@ impl Meta {
     }
 }
 
+/// What the checkpoint thread is asked for.
+#[derive(Debug)]
+pub enum Errand {
+    /// Write a checkpoint.
+    Write(Job),
+    /// Let go of a base that nobody asks any more and the generation that is in the next: freeing them takes a
+    /// while.
+    LetGo(Arc<Base>, Option<Arc<Generation>>),
+}
+
 /// A generation to be written, and what the index is to say of itself then.
 #[derive(Debug)]
 pub struct Job {

@@ -63,7 +63,7 @@ macro_rules! layers {
             }
 
             fn repeat(&self, key: RepeatKey) -> Result<Option<EventSeq>, Error> {
-                self.layers.repeat(key, self.counters.seq.0)
+                self.layers.repeat(key, self.counters.seq.0, false)
             }
 
             fn known_event(&self, seq: EventSeq) -> Result<Option<KnownEvent>, Error> {
@@ -91,7 +91,7 @@ macro_rules! layers {
             }
 
             fn repeat(&self, key: RepeatKey) -> Result<Option<EventSeq>, Error> {
-                self.layers.repeat(key, u64::MAX)
+                self.layers.repeat(key, u64::MAX, self.absent_below == Some(key))
             }
 
             fn known_event(&self, seq: EventSeq) -> Result<Option<KnownEvent>, Error> {
@@ -166,14 +166,15 @@ macro_rules! plain_puts {
 crate::for_each_table!(plain_puts);
 
 impl Layers {
-    fn repeat(&self, key: RepeatKey, at: u64) -> Result<Option<EventSeq>, Error> {
+    /// `absent_below`: the base is known not to have it.
+    fn repeat(&self, key: RepeatKey, at: u64, absent_below: bool) -> Result<Option<EventSeq>, Error> {
         if let Some(seq) = self.active.repeats.get(key, at) {
             return Ok(Some(seq));
         }
         if let Some(seq) = self.frozen.as_ref().and_then(|frozen| frozen.repeats.get(key, at)) {
             return Ok(Some(seq));
         }
-        self.base.repeat(key)
+        if absent_below { Ok(None) } else { self.base.repeat(key) }
     }
 
     fn session_parts(&self, session: SessionNo, at: u64) -> Result<Vec<PartNo>, Error> {
@@ -274,6 +275,8 @@ pub struct Staging {
     pub prepared: Vec<Prepared>,
     /// Whether the row that was put last is the first of its key in the active generation.
     pub put_was_new: bool,
+    /// A repeat key that the base does not have.
+    pub absent_below: Option<RepeatKey>,
 }
 
 fn known_event(log: &LogReader, seq: EventSeq, path: &Path) -> Result<Option<KnownEvent>, Error> {

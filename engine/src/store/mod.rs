@@ -4,6 +4,7 @@ pub mod base;
 pub mod checkpoint;
 pub mod codec;
 pub mod disk;
+mod ending;
 pub mod index;
 pub mod layers;
 pub mod log;

@@ -8,7 +8,7 @@
 //!    checkpointed on the way.
 
 use super::base::Base;
-use super::checkpoint::{Job, Meta, write};
+use super::checkpoint::{Errand, Job, Meta, write};
 use super::disk::{Disk, DiskLock};
 use super::index::{Index, IndexOptions, Pace};
 use super::layers::{Staging, Version};
@@ -207,6 +207,7 @@ impl Opening {
             horizon: Horizon { published: 0, oldest_live: 0 },
             prepared: Vec::new(),
             put_was_new: false,
+            absent_below: None,
         };
         self.replay(&index, &mut staging, &log, pace)?;
         Ok((index, staging, log))
@@ -286,12 +287,19 @@ fn apply_record(staging: &mut Staging, record: &Record) -> Result<(), Error> {
 /// since it is the last to touch a file.
 fn run_checkpoints(
     index: Index,
-    jobs: &Receiver<Job>,
+    errands: &Receiver<Errand>,
     bases: &Sender<Result<Base, Error>>,
     at_hand_bytes: usize,
     lock: Box<dyn DiskLock>,
 ) {
-    while let Ok(job) = jobs.recv() {
+    while let Ok(errand) = errands.recv() {
+        let job = match errand {
+            Errand::Write(job) => job,
+            Errand::LetGo(base, generation) => {
+                drop((base, generation));
+                continue;
+            }
+        };
         let base = std::panic::catch_unwind(AssertUnwindSafe(|| write(&index, &job, at_hand_bytes)));
         // As at opening: redb panics at pages that were changed outside.
         let damaged = || Error::IndexUnusable { reason: "a page of it is damaged".into() };

@@ -13,40 +13,133 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// What a row costs beside itself: its place in the map, the shared pointer, the allocator.
 const ROW_OVERHEAD_BYTES: usize = 64;
 
-/// A value and the position at which it came.
+/// Keys that a table tells apart by its sketch, at least: more make it less use and no harm.
+const SKETCH_KEYS: usize = 16 << 10;
+
+/// The same of repeat keys, of which there is one for each event.
+const REPEATS_SKETCH_KEYS: usize = 256 << 10;
+
+/// Bits of hashes. Most look-ups are of what did not change since the last checkpoint: a bit says so, without a
+/// lock and a search.
+#[derive(Debug)]
+struct Sketch(Box<[AtomicU64]>);
+
+impl Sketch {
+    /// Four bits a key, of which there are a power of two.
+    fn new(keys: usize) -> Self {
+        Self((0..keys / 16).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn place(&self, hash: u64) -> (Option<&AtomicU64>, u64) {
+        let word = usize::try_from(hash >> 32).unwrap_or(0) & self.0.len().wrapping_sub(1);
+        (self.0.get(word), 1 << (hash & 63))
+    }
+
+    /// Notes a key. Whoever is told of the position at which it came sees the bit.
+    fn note(&self, hash: u64) {
+        if let (Some(word), bit) = self.place(hash) {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// `false`: it was not noted.
+    fn may_hold(&self, hash: u64) -> bool {
+        let (word, bit) = self.place(hash);
+        word.is_none_or(|word| word.load(Ordering::Relaxed) & bit != 0)
+    }
+}
+
+/// The newest value of a key, and the one before it: no more, unless a snapshot lives.
 #[derive(Debug)]
 struct Cell<R> {
+    newest: Stamped<R>,
+    before: Option<Stamped<R>>,
+    /// Newest last.
+    oldest: Vec<Stamped<R>>,
+}
+
+/// A value and the position at which it came.
+#[derive(Debug)]
+struct Stamped<R> {
     stamp: u64,
     row: Arc<R>,
-    older: Option<Box<Cell<R>>>,
+}
+
+impl<R> Stamped<R> {
+    /// Takes another value's place, in its memory if nobody else looks at it.
+    fn replace(&mut self, stamp: u64, row: R) {
+        self.stamp = stamp;
+        match Arc::get_mut(&mut self.row) {
+            Some(own) => *own = row,
+            None => self.row = Arc::new(row),
+        }
+    }
+}
+
+impl<R> Cell<R> {
+    fn new(stamp: u64, row: R) -> Self {
+        Self { newest: Stamped { stamp, row: Arc::new(row) }, before: None, oldest: Vec::new() }
+    }
+
+    /// The value as of position `at`.
+    fn get(&self, at: u64) -> Option<&Arc<R>> {
+        let mut values = std::iter::once(&self.newest).chain(&self.before).chain(self.oldest.iter().rev());
+        values.find(|value| value.stamp <= at).map(|value| &value.row)
+    }
+
+    /// Puts a newer value; see [`Keyed::put`].
+    fn put(&mut self, stamp: u64, row: R, horizon: Horizon) {
+        if self.newest.stamp > horizon.published {
+            self.newest.replace(stamp, row);
+            return;
+        }
+        let Some(before) = &mut self.before else {
+            let newest = Stamped { stamp, row: Arc::new(row) };
+            self.before = Some(std::mem::replace(&mut self.newest, newest));
+            return;
+        };
+        // What was newest is what is published, or older.
+        std::mem::swap(&mut self.newest, before);
+        if before.stamp <= horizon.oldest_live {
+            self.oldest.clear();
+            self.newest.replace(stamp, row);
+            return;
+        }
+        let newest = Stamped { stamp, row: Arc::new(row) };
+        let second = std::mem::replace(&mut self.newest, newest);
+        self.oldest.push(second);
+        let seen = self.oldest.partition_point(|value| value.stamp <= horizon.oldest_live);
+        self.oldest.drain(..seen.saturating_sub(1));
+    }
 }
 
 /// One table of rows by key.
 #[derive(Debug)]
 pub struct Keyed<K, R> {
     shards: Shards<K, Cell<R>>,
+    sketch: Sketch,
     entries: AtomicUsize,
 }
 
 impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
     fn new() -> Self {
-        Self { shards: Shards::new(), entries: AtomicUsize::new(0) }
+        Self { shards: Shards::new(), sketch: Sketch::new(SKETCH_KEYS), entries: AtomicUsize::new(0) }
     }
 
     /// The value as of position `at`.
     pub fn get(&self, key: &K, at: u64) -> Option<Arc<R>> {
         let hash = self.shards.hash(key);
-        let shard = self.shards.part(hash).read();
-        let (_, mut cell) = shard.raw_entry().from_key_hashed_nocheck(hash, key)?;
-        while cell.stamp > at {
-            cell = cell.older.as_deref()?;
+        if !self.sketch.may_hold(hash) {
+            return None;
         }
-        Some(Arc::clone(&cell.row))
+        let shard = self.shards.part(hash).read();
+        let (_, cell) = shard.raw_entry().from_key_hashed_nocheck(hash, key)?;
+        cell.get(at).cloned()
     }
 
     /// Puts a value that came at `stamp`. Values that neither position `published` nor `oldest_live` nor one
@@ -56,21 +149,12 @@ impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
         let mut shard = self.shards.part(hash).write();
         match shard.raw_entry_mut().from_key_hashed_nocheck(hash, &key) {
             RawEntryMut::Occupied(entry) => {
-                let cell = entry.into_mut();
-                if cell.stamp > horizon.published {
-                    cell.row = Arc::new(row);
-                    cell.stamp = stamp;
-                    return false;
-                }
-                let mut older = Cell { stamp, row: Arc::new(row), older: None };
-                std::mem::swap(cell, &mut older);
-                older.prune(horizon.oldest_live);
-                cell.older = Some(Box::new(older));
+                entry.into_mut().put(stamp, row, horizon);
                 false
             }
             RawEntryMut::Vacant(entry) => {
-                let cell = Cell { stamp, row: Arc::new(row), older: None };
-                entry.insert_hashed_nocheck(hash, key, cell);
+                entry.insert_hashed_nocheck(hash, key, Cell::new(stamp, row));
+                self.sketch.note(hash);
                 self.entries.fetch_add(1, Ordering::Relaxed);
                 true
             }
@@ -81,7 +165,7 @@ impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
     pub fn newest(&self) -> Vec<(K, Arc<R>)> {
         let mut rows = Vec::with_capacity(self.length());
         for shard in self.shards.parts() {
-            rows.extend(shard.read().iter().map(|(key, cell)| (key.clone(), Arc::clone(&cell.row))));
+            rows.extend(shard.read().iter().map(|(key, cell)| (key.clone(), Arc::clone(&cell.newest.row))));
         }
         rows
     }
@@ -94,20 +178,6 @@ impl<K: Hash + Eq + Clone, R> Keyed<K, R> {
     /// Estimated bytes of a row.
     const fn row_bytes() -> usize {
         size_of::<K>() + 2 * size_of::<R>() + ROW_OVERHEAD_BYTES
-    }
-}
-
-impl<R> Cell<R> {
-    /// Drops what is older than the newest value that `oldest_live` can see.
-    fn prune(&mut self, oldest_live: u64) {
-        let mut cell = self;
-        while cell.stamp > oldest_live {
-            match cell.older.as_deref_mut() {
-                Some(older) => cell = older,
-                None => return,
-            }
-        }
-        cell.older = None;
     }
 }
 
@@ -224,17 +294,22 @@ impl Default for Generation {
 #[derive(Debug)]
 pub struct RepeatMap {
     shards: Shards<RepeatKey, EventSeq>,
+    sketch: Sketch,
     entries: AtomicUsize,
 }
 
 impl RepeatMap {
     fn new() -> Self {
-        Self { shards: Shards::new(), entries: AtomicUsize::new(0) }
+        let sketch = Sketch::new(REPEATS_SKETCH_KEYS);
+        Self { shards: Shards::new(), sketch, entries: AtomicUsize::new(0) }
     }
 
     /// The event of a key, if it is no later than `at`.
     pub fn get(&self, key: RepeatKey, at: u64) -> Option<EventSeq> {
         let hash = self.shards.hash(&key);
+        if !self.sketch.may_hold(hash) {
+            return None;
+        }
         let shard = self.shards.part(hash).read();
         let (_, seq) = shard.raw_entry().from_key_hashed_nocheck(hash, &key)?;
         (seq.0 <= at).then_some(*seq)
@@ -245,6 +320,7 @@ impl RepeatMap {
         let hash = self.shards.hash(&key);
         let mut shard = self.shards.part(hash).write();
         shard.raw_entry_mut().from_key_hashed_nocheck(hash, &key).or_insert(key, seq);
+        self.sketch.note(hash);
         self.entries.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -260,5 +336,63 @@ impl RepeatMap {
     /// Number of entries.
     pub fn length(&self) -> usize {
         self.entries.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every position from 1 on sees.
+    fn seen(table: &Keyed<u64, u64>, to: u64) -> Vec<Option<u64>> {
+        (1..=to).map(|at| table.get(&7, at).map(|row| *row)).collect()
+    }
+
+    #[test]
+    fn a_value_stays_as_long_as_a_position_can_ask_for_it() {
+        let table = Keyed::new();
+        let horizon = |published, oldest_live| Horizon { published, oldest_live };
+        assert!(table.put(7, 10, 2, horizon(0, 0)), "the first of its key");
+        assert!(!table.put(7, 11, 3, horizon(0, 0)), "nobody has seen the first");
+        assert_eq!(seen(&table, 4), [None, None, Some(11), Some(11)]);
+        // A snapshot lives at 3, and goes on living.
+        for (stamp, published) in [(4, 3), (5, 4), (6, 5), (7, 6)] {
+            table.put(7, 10 * stamp, stamp, horizon(published, 3));
+        }
+        let all = [None, None, Some(11), Some(40), Some(50), Some(60), Some(70), Some(70)];
+        assert_eq!(seen(&table, 8), all);
+        // The next lives at 5, and then none does.
+        table.put(7, 80, 8, horizon(7, 5));
+        let from_five = [None, None, None, None, Some(50), Some(60), Some(70), Some(80)];
+        assert_eq!(seen(&table, 8), from_five);
+        table.put(7, 90, 9, horizon(8, 8));
+        let (gone, kept) = ([None; 7], [Some(80), Some(90)]);
+        assert_eq!(seen(&table, 9), [&gone[..], &kept].concat());
+    }
+
+    #[test]
+    fn a_sketch_forgets_nothing_and_tells_most_of_the_rest() {
+        let keyed: Keyed<u64, u64> = Keyed::new();
+        for key in 0..SKETCH_KEYS as u64 {
+            keyed.sketch.note(keyed.shards.hash(&key));
+        }
+        let held = |key: &u64| keyed.sketch.may_hold(keyed.shards.hash(key));
+        assert!((0..SKETCH_KEYS as u64).all(|key| held(&key)));
+        let strangers = 1 << 40..(1 << 40) + 10_000_u64;
+        let mistaken = strangers.filter(held).count();
+        assert!(mistaken < 3_000, "{mistaken} of 10,000");
+        assert!(!Sketch::new(1_024).may_hold(7));
+    }
+
+    #[test]
+    fn memory_is_not_used_again_while_somebody_looks_at_it() {
+        let table = Keyed::new();
+        let horizon = |at| Horizon { published: at, oldest_live: at };
+        table.put(7, 10, 1, horizon(0));
+        let held = table.get(&7, 1).unwrap();
+        for stamp in 2..5 {
+            table.put(7, 10 * stamp, stamp, horizon(stamp - 1));
+        }
+        assert_eq!((*held, *table.get(&7, 4).unwrap()), (10, 40));
     }
 }

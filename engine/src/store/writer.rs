@@ -10,7 +10,8 @@
 //! waits is told *indeterminate*, and the writer takes nothing more.
 
 use super::base::Base;
-use super::checkpoint::{Job, Meta};
+use super::checkpoint::{Errand, Job, Meta};
+use super::ending::{Ending, TICK_MS};
 use super::index::Pace;
 use super::layers::{Layers, Staging, Version};
 use super::log::{Log, LogPosition};
@@ -23,22 +24,17 @@ use crate::core::decide::{Stamp, decide};
 use crate::core::decision::Decision;
 use crate::core::outcome::Outcome;
 use crate::core::prepare::Command;
-use crate::core::silence::{Silence, look_at};
+use crate::core::rows::RepeatKey;
 use crate::core::sources::Registry;
 use crate::error::{Error, TrackError};
-use crate::ids::{EventSeq, SessionNo};
-use crate::limits::{ENDS_MAX_SESSIONS, GROUP_MAX_BYTES, GROUP_MAX_EVENTS};
-use crate::store::index::{Order, TableId};
-use crate::store::layers::number_at;
+use crate::ids::EventSeq;
+use crate::limits::{ENDS_IN_GROUP_MAX_SESSIONS, GROUP_MAX_BYTES, GROUP_MAX_EVENTS};
 use crate::time::{Clock, Timestamp};
 use crossbeam_channel::{Receiver, Sender, select};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-/// How often the writer looks for sessions that fell silent, in milliseconds.
-const TICK_MS: u64 = 1_000;
 
 /// How often an idle store is checkpointed if it changed, in milliseconds.
 const IDLE_CHECKPOINT_MS: i64 = 60_000;
@@ -50,10 +46,10 @@ pub type Done = Box<dyn FnOnce(Result<(Box<Command>, Outcome), TrackError>) + Se
 pub struct TrackJob {
     /// The request.
     pub command: Box<Command>,
-    /// Its bytes for the record.
-    pub encoded: Vec<u8>,
     /// Random bits for its stamp.
     pub entropy: u128,
+    /// A repeat key that was not in the index as of that checkpoint, so that it need not be asked again.
+    pub absent: Option<(RepeatKey, EventSeq)>,
     /// Called once.
     pub done: Done,
 }
@@ -161,7 +157,7 @@ pub struct Writer {
     /// Requests.
     pub mailbox: Receiver<Message>,
     /// To the checkpoint thread.
-    pub jobs: Sender<Job>,
+    pub jobs: Sender<Errand>,
     /// From it.
     pub bases: Receiver<Result<Base, Error>>,
     /// State of the loop.
@@ -174,7 +170,7 @@ pub struct Progress {
     record: Vec<u8>,
     waiting: Vec<Sender<Result<(), Error>>>,
     waiting_next: Vec<Sender<Result<(), Error>>>,
-    last_tick: Timestamp,
+    pub(super) ending: Ending,
     last_checkpoint: Timestamp,
 }
 
@@ -282,7 +278,7 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        let result = result.and_then(|()| self.commit());
+        let result = result.and_then(|()| self.end_with_group(now)).and_then(|()| self.commit());
         self.answer(decided, result)?;
         Ok(next)
     }
@@ -324,6 +320,14 @@ impl Writer {
         recorded
     }
 
+    /// A round of session ends goes on with each group.
+    fn end_with_group(&mut self, now: Timestamp) -> Result<(), Error> {
+        if self.progress.ending.goes_on() {
+            self.end_slice(now, ENDS_IN_GROUP_MAX_SESSIONS)?;
+        }
+        Ok(())
+    }
+
     fn has_room(&self) -> bool {
         let group = &self.staging.group;
         usize::try_from(group.events()).unwrap_or(usize::MAX) < GROUP_MAX_EVENTS
@@ -331,13 +335,15 @@ impl Writer {
     }
 
     fn decide_one(&mut self, job: TrackJob, now: Timestamp, decided: &mut Vec<Decided>) -> Result<(), Error> {
-        let TrackJob { command, encoded, entropy, done } = job;
+        let TrackJob { command, entropy, absent, done } = job;
         let received = now.max(Timestamp(self.staging.counters.received.0 + 1));
         let stamp = Stamp { received, entropy };
         self.staging.stamp = self.staging.counters.seq.0 + 1;
+        let checkpoint = self.staging.layers.base.counters.seq;
+        self.staging.absent_below = absent.filter(|(_, of)| *of == checkpoint).map(|(key, _)| key);
         let result = decide(&mut self.staging, &self.shared.registry, &command, stamp).and_then(
             |(decision, outcome, drew)| {
-                self.record(stamp, drew, Cause::Request(&encoded), &decision)?;
+                self.record(stamp, drew, Cause::Request(&command.encoded), &decision)?;
                 Ok(outcome)
             },
         );
@@ -356,7 +362,7 @@ impl Writer {
     }
 
     /// Adds a record to the group; nothing if nothing was decided.
-    fn record(
+    pub(super) fn record(
         &mut self,
         stamp: Stamp,
         drew: bool,
@@ -373,7 +379,7 @@ impl Writer {
     }
 
     /// Appends the group, syncs it, and shows it to readers.
-    fn commit(&mut self) -> Result<(), Error> {
+    pub(super) fn commit(&mut self) -> Result<(), Error> {
         if self.staging.group.is_empty() {
             return Ok(());
         }
@@ -431,16 +437,14 @@ impl Writer {
             }
             self.freeze()?;
         }
-        let now = self.shared.clock.now();
-        if now.millis() - self.progress.last_tick.millis() >= TICK_MS.cast_signed() {
-            self.end_silent()?;
-        }
-        Ok(())
+        self.progress.ending.begin_if_time(self.shared.clock.now());
+        self.end_while_idle()
     }
 
     fn idle(&mut self) -> Result<(), Error> {
-        self.end_silent()?;
         let now = self.shared.clock.now();
+        self.progress.ending.begin_if_time(now);
+        self.end_while_idle()?;
         let changed = self.staging.counters.seq > self.staging.layers.base.counters.seq;
         let long_ago = now.millis() - self.progress.last_checkpoint.millis() >= IDLE_CHECKPOINT_MS;
         if changed && long_ago && self.staging.layers.frozen.is_none() {
@@ -458,14 +462,17 @@ impl Writer {
         self.publish();
         let meta = Meta { position: Some(self.log.position()), counters: self.staging.counters };
         let base = Arc::clone(&self.staging.layers.base);
-        self.jobs.send(Job { frozen, meta, base }).map_err(|_| gone())
+        self.jobs.send(Errand::Write(Job { frozen, meta, base })).map_err(|_| gone())
     }
 
     /// A checkpoint is done: its generation is in the base now.
     fn take_base(&mut self, base: Result<Base, Error>) -> Result<(), Error> {
-        self.staging.layers.base = Arc::new(base?);
-        self.staging.layers.frozen = None;
+        let old_base = std::mem::replace(&mut self.staging.layers.base, Arc::new(base?));
+        let written = self.staging.layers.frozen.take();
+        self.progress.ending.base_changed();
         self.publish();
+        // Millions of small pieces of memory: not on this thread.
+        self.jobs.send(Errand::LetGo(old_base, written)).map_err(|_| gone())?;
         for done in self.progress.waiting.drain(..) {
             let _ = done.send(Ok(()));
         }
@@ -474,72 +481,6 @@ impl Writer {
             self.freeze()?;
         }
         Ok(())
-    }
-
-    /// Ends sessions whose silence has lasted; durable on return. Returns how many.
-    fn end_silent(&mut self) -> Result<u64, Error> {
-        let now = self.shared.clock.now();
-        self.progress.last_tick = now;
-        let mut ended = 0;
-        loop {
-            let due = self.due(now)?;
-            if due.is_empty() {
-                return Ok(ended);
-            }
-            let stamp = Stamp { received: now.max(self.staging.counters.received), entropy: 0 };
-            self.staging.stamp = self.staging.counters.seq.0 + 1;
-            let mut decision = Decision::default();
-            for (due_ms, session) in due {
-                match look_at(&self.staging, session, now)? {
-                    Silence::Ends(effect) => {
-                        apply(&mut self.staging, stamp.received, &effect)?;
-                        decision.effects.push(effect);
-                    }
-                    Silence::LookAgain(later_ms) => {
-                        self.staging.layers.active.due.lock().insert((later_ms, session));
-                    }
-                    Silence::Nothing => {}
-                }
-                self.done_looking(due_ms, session);
-            }
-            ended += decision.effects.len() as u64;
-            self.record(stamp, false, Cause::Engine, &decision)?;
-            self.commit()?;
-        }
-    }
-
-    fn done_looking(&self, due_ms: u64, session: SessionNo) {
-        let active = &self.staging.layers.active;
-        if !active.due.lock().remove(&(due_ms, session)) {
-            active.due_done.lock().insert((due_ms, session));
-        }
-    }
-
-    /// Sessions whose time to be looked at has come, at most [`ENDS_MAX_SESSIONS`].
-    fn due(&self, now: Timestamp) -> Result<Vec<(u64, SessionNo)>, Error> {
-        let layers = &self.staging.layers;
-        let end = (u64::try_from(now.millis()).unwrap_or(0) + 1, SessionNo(0));
-        let mut due: Vec<(u64, SessionNo)> =
-            layers.active.due.lock().range(..end).take(ENDS_MAX_SESSIONS).copied().collect();
-        let done = layers.active.due_done.lock();
-        if let Some(frozen) = &layers.frozen {
-            let room = ENDS_MAX_SESSIONS.saturating_sub(due.len());
-            due.extend(frozen.due.lock().range(..end).filter(|entry| !done.contains(entry)).take(room));
-        }
-        let frozen_done = layers.frozen.as_ref().map(|frozen| frozen.due_done.lock());
-        for row in
-            layers.base.reader().range(TableId::Due, &[], Some(&end.0.to_be_bytes()), Order::Ascending)?
-        {
-            if due.len() >= ENDS_MAX_SESSIONS {
-                break;
-            }
-            let (key, _) = row?;
-            let entry = (number_at(&key, 0), SessionNo(number_at(&key, 8)));
-            if !done.contains(&entry) && frozen_done.as_ref().is_none_or(|done| !done.contains(&entry)) {
-                due.push(entry);
-            }
-        }
-        Ok(due)
     }
 
     fn fail(&self, error: &Error) {

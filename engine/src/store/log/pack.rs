@@ -16,14 +16,14 @@ const UUID: u8 = 0x01;
 const TEXT_BYTES: usize = 36;
 /// Where the first hyphen is.
 const HYPHEN_AT: usize = 8;
+/// Where each byte's two digits are.
+const DIGITS_AT: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 /// Packs `plain` into `out`, which it replaces.
 pub(super) fn pack(plain: &[u8], out: &mut Vec<u8>) {
     out.clear();
     let (mut rest, mut search) = (plain, 0);
-    while let Some(found) =
-        rest.get(search..).and_then(|bytes| bytes.iter().position(|byte| *byte == b'-' || *byte == ESCAPE))
-    {
+    while let Some(found) = rest.get(search..).and_then(|bytes| memchr::memchr2(b'-', ESCAPE, bytes)) {
         let at = search + found;
         let (special, skip) = rest.split_at(at);
         if skip.first() == Some(&ESCAPE) {
@@ -45,18 +45,17 @@ pub(super) fn pack(plain: &[u8], out: &mut Vec<u8>) {
 /// The UUID whose first hyphen is at `at`, with what is before and after it.
 fn uuid_around(bytes: &[u8], at: usize) -> Option<(&[u8], [u8; 16], &[u8])> {
     let (before, rest) = bytes.split_at_checked(at.checked_sub(HYPHEN_AT)?)?;
-    let (text, after) = rest.split_at_checked(TEXT_BYTES)?;
-    let mut id = [0; 16];
-    let mut digits = text.iter().enumerate().filter(|(at, _)| !is_hyphen(*at)).map(|(_, digit)| digit);
-    for byte in &mut id {
-        *byte = value(*digits.next()?)? << 4 | value(*digits.next()?)?;
+    let (text, after) = rest.split_first_chunk::<TEXT_BYTES>()?;
+    // Dates have hyphens too: these four tell most of what is none.
+    if [text[HYPHEN_AT], text[13], text[18], text[23]] != [b'-'; 4] {
+        return None;
     }
-    let hyphens = text.iter().enumerate().filter(|(at, _)| is_hyphen(*at)).all(|(_, byte)| *byte == b'-');
-    hyphens.then_some((before, id, after))
-}
-
-const fn is_hyphen(at: usize) -> bool {
-    matches!(at, HYPHEN_AT | 13 | 18 | 23)
+    let mut id = [0; 16];
+    for (byte, place) in id.iter_mut().zip(DIGITS_AT) {
+        let [high, low] = *text.get(place..)?.first_chunk::<2>()?;
+        *byte = value(high)? << 4 | value(low)?;
+    }
+    Some((before, id, after))
 }
 
 const fn value(digit: u8) -> Option<u8> {
@@ -75,7 +74,7 @@ const fn digit(value: u8) -> u8 {
 pub(super) fn unpack(packed: &[u8], longest: usize) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(longest.min(packed.len() + packed.len() / 2));
     let mut rest = packed;
-    while let Some(at) = rest.iter().position(|byte| *byte == ESCAPE) {
+    while let Some(at) = memchr::memchr(ESCAPE, rest) {
         let (before, escape) = rest.split_at(at);
         out.extend_from_slice(before);
         rest = match *escape.get(1)? {
