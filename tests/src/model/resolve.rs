@@ -185,7 +185,8 @@ impl Model {
             (_, None) if attach_only.is_none() => false,
             _ => {
                 let max = self.settings.identifiers[&identifier.namespace].fragments_max as usize;
-                self.carriers(identifier, Some(fragment)) >= max
+                let but = Some(fragment).filter(|_| std::env::var_os("HACK").is_none());
+                self.carriers(identifier, but) >= max
             }
         }
     }
@@ -248,6 +249,10 @@ impl Model {
             .filter(|link| link.joins() && link.is_of(identifier))
             .min_by_key(|link| link.came)
             .map_or(fragment, |link| link.fragment);
+        let oldest = match self.owner(identifier) {
+            Some(owner) if std::env::var_os("HACK").is_some() => self.hack_root(owner[0]),
+            _ => oldest,
+        };
         let link = self.write_link(fragment, identifier, verified, true, time);
         let id = self.merged(link, [fragment, oldest]);
         if std::env::var_os("HACK").is_some() {
