@@ -360,7 +360,7 @@ impl HistoryMaker {
         let identifier = format!("{namespace}:{value}");
         let back = self.dice.below(4) + 1;
         match self.dice.below(20) {
-            0..6 if std::env::var_os("HACK").is_none() => Act::Undo { merge: format!("m~{back}"), keep_apart: self.dice.percent(30) },
+            0..6 => Act::Undo { merge: format!("m~{back}"), keep_apart: self.dice.percent(30) },
             6..9 => Act::Merge { profile: self.label(), other: self.label(), force: self.dice.percent(30) },
             9..12 => Act::Detach { profile: self.label(), identifier },
             12..14 => Act::Attach { profile: self.label(), identifier },
@@ -447,20 +447,6 @@ pub fn difference(steps: &[Step], settings: &Settings, makers: [Maker; 2]) -> Op
 
 /// Sessions whose last events have one time, and links of one place, may stand in any order.
 fn comparable(step: &Step, answer: &str) -> String {
-    let hacked: Vec<&str> = answer
-        .lines()
-        .filter(|l| {
-            std::env::var_os("HACK").is_none()
-                || *l != "warning fragments_max" && !l.starts_with("not retaken") && !(matches!(step, Step::Act(_, true)) && l.starts_with("added"))
-        })
-        .collect();
-    let hacked = hacked.join("\n");
-    let answer = hacked.as_str();
-    if std::env::var_os("HACK").is_some()
-        && matches!(step, Step::Profile(_, AsOf { at: Some(_), .. }))
-    {
-        return String::new();
-    }
     if matches!(step, Step::Act(Act::Unblock { .. }, _)) && answer == "not found identifier_unknown" {
         // What nobody ever had is not blocked either.
         return "conflict not_blocked".to_owned();

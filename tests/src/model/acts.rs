@@ -281,9 +281,6 @@ impl Model {
         self.blocked.push(identifier.clone());
         for fragment in 0..self.fragments.len() {
             let Some((by, before)) = self.fragments[fragment].switched.clone() else { continue };
-            if by == identifier && std::env::var_os("HACK").is_some() {
-                doing.fragments.extend([fragment, before]);
-            }
             if by == identifier && !self.same_person(fragment, before) {
                 let (a, b) = (self.person(fragment), self.person(before));
                 if self.kept_apart(&a, &b) || self.two_unique_values(&a, &b) {
@@ -331,11 +328,6 @@ impl Model {
             let mut values = self.values(&[&own, &other]);
             values.entry(identifier.namespace.clone()).or_default().insert(identifier.value.clone());
             let two = values.iter().any(|(namespace, values)| self.is_unique(namespace) && values.len() > 1);
-            let two = if std::env::var_os("HACK").is_some() {
-                own != other && self.two_unique_values(&own, &other)
-            } else {
-                two
-            };
             if !two && (other == own || !self.kept_apart(&own, &other)) {
                 self.links[row].state = State::Holds;
                 doing.added.push(row);

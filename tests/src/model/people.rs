@@ -104,33 +104,6 @@ impl Model {
         })
     }
 
-    pub(super) fn hack_root(&self, fragment: usize) -> usize {
-        let mut root: Vec<usize> = (0..self.fragments.len()).collect();
-        let mut rows: Vec<usize> = (0..self.links.len()).filter(|&r| self.links[r].joins()).collect();
-        rows.sort_by_key(|&r| (self.links[r].came, r));
-        for (i, &r) in rows.iter().enumerate() {
-            let other = match &self.links[r].to {
-                LinkTo::Fragment { other, .. } => Some(*other),
-                LinkTo::Identifier(id) => {
-                    rows[..i].iter().find(|&&q| self.links[q].is_of(id)).map(|&q| self.links[q].fragment)
-                }
-            };
-            let Some(other) = other else { continue };
-            let (a, b) = (root[self.links[r].fragment], root[other]);
-            if a == b {
-                continue;
-            }
-            let size = |x: usize| root.iter().filter(|&&y| y == x).count();
-            let (win, lose) = match size(a).cmp(&size(b)) {
-                std::cmp::Ordering::Greater => (a, b),
-                std::cmp::Ordering::Less => (b, a),
-                std::cmp::Ordering::Equal => (a.min(b), a.max(b)),
-            };
-            root.iter_mut().filter(|x| **x == lose).for_each(|x| *x = win);
-        }
-        root[fragment]
-    }
-
     pub(super) fn is_unique(&self, namespace: &str) -> bool {
         self.settings.identifiers.get(namespace).is_some_and(|settings| settings.unique)
     }

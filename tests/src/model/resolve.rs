@@ -120,9 +120,6 @@ impl Model {
                 self.is_limited(code, fragment, identifier, other.as_deref(), attach_only).then_some(code)
             };
             if let Some(other) = &other {
-                if std::env::var_os("HACK").is_some() && self.kept_apart(&person, other) {
-                    return Verdict::Refuse("kept_apart");
-                }
                 if self.two_unique_values(&person, other) {
                     return Verdict::Refuse("unique_conflict");
                 }
@@ -130,7 +127,7 @@ impl Model {
                     return Verdict::Refuse("kept_apart");
                 }
             }
-            match limited("fragments_max").or_else(|| limited("values_per_profile")) {
+            match limited("values_per_profile").or_else(|| limited("fragments_max")) {
                 Some(code) => Verdict::Quarantine(code),
                 None => other.map_or(Verdict::Attach(attach_only), Verdict::Merge),
             }
@@ -185,8 +182,7 @@ impl Model {
             (_, None) if attach_only.is_none() => false,
             _ => {
                 let max = self.settings.identifiers[&identifier.namespace].fragments_max as usize;
-                let but = Some(fragment).filter(|_| std::env::var_os("HACK").is_none());
-                self.carriers(identifier, but) >= max
+                self.carriers(identifier, Some(fragment)) >= max
             }
         }
     }
@@ -249,24 +245,8 @@ impl Model {
             .filter(|link| link.joins() && link.is_of(identifier))
             .min_by_key(|link| link.came)
             .map_or(fragment, |link| link.fragment);
-        let oldest = match self.owner(identifier) {
-            Some(owner) if std::env::var_os("HACK").is_some() => self.hack_root(owner[0]),
-            _ => oldest,
-        };
         let link = self.write_link(fragment, identifier, verified, true, time);
-        let id = self.merged(link, [fragment, oldest]);
-        if std::env::var_os("HACK").is_some() {
-            let n = self
-                .merges
-                .iter()
-                .filter(|m| {
-                    m.sequence == self.sequence && matches!(self.links[m.link].to, LinkTo::Identifier(_))
-                })
-                .count()
-                - 1;
-            return format!("m{}-{n}", self.sequence);
-        }
-        id
+        self.merged(link, [fragment, oldest])
     }
 
     /// Gives the device to somebody else's fragment: the one it had before, or a new one.
@@ -288,7 +268,7 @@ impl Model {
         let before = self.primary_id(fragment);
         let found = match (owners, &owner) {
             (Some(found), _) => Some(*found),
-            (None, Some(_)) if joining || std::env::var_os("HACK").is_some() => None,
+            (None, Some(_)) if joining => None,
             (None, _) => carriers.copied(),
         };
         if let Some(found) = found {
@@ -378,9 +358,6 @@ impl Model {
         let known = self.link_row(fragment, identifier);
         let known = self.quarantined.iter().find(|entry| Some(entry.link) == known && !entry.decided);
         if let Some(known) = known {
-            if std::env::var_os("HACK").is_some() {
-                return format!("q{}-{place}", self.sequence);
-            }
             return known.id.clone();
         }
         let row = self.row_for(fragment, identifier, one.verified, moment.time);
