@@ -5,7 +5,8 @@
 //!
 //! *Content* digest: what was said, without numbers, stamps and ids that the server drew: profiles as sets of
 //! sessions, events, traits and client-made ids. Equal for the same timed events in any order of arrival.
-//! Consents are not in it, since inside a fragment the one received later wins.
+//! Consents are not in it, since inside a fragment the one received later wins. Its times are milliseconds, as
+//! outside: the microseconds tell where in its request an event stood.
 
 use crate::core::consents::profile_consents;
 use crate::core::decision::{Effect, Ends, EventEffect};
@@ -30,6 +31,7 @@ use crate::request::TrackRequest;
 use crate::store::codec::{encode, encode_into};
 use crate::store::layers::Version;
 use crate::store::record::RecordView;
+use crate::time::Timestamp;
 use std::collections::BTreeMap;
 
 /// Faults that are told one by one; of more only the number.
@@ -144,7 +146,7 @@ impl Check<'_> {
         let content = match (request, sent) {
             (Some(request), Some(sent)) => {
                 let source = request.source.as_deref().unwrap_or_default();
-                let said = (source, event.time, &request.context, sent);
+                let said = (source, event.time.millis(), &request.context, sent);
                 xxhash_rust::xxh3::xxh3_128(&encode(&said))
             }
             _ => 0,
@@ -457,7 +459,8 @@ impl Check<'_> {
         }
         let counters = profile.counters;
         let counted = (counters.events, counters.sessions, counters.implicit_sessions, counters.page_views);
-        encode_into_hasher(&mut hash, &(counted, profile.first_seen, profile.last_seen));
+        let seen = [profile.first_seen, profile.last_seen].map(|time| time.map(Timestamp::millis));
+        encode_into_hasher(&mut hash, &(counted, seen));
         let mut sessions: BTreeMap<SessionNo, (Numbers, u128)> = BTreeMap::new();
         let mut implicit = 0_u128;
         for listed in self.snapshot.parts_of_fragments(&members)? {
@@ -515,7 +518,7 @@ impl Check<'_> {
         let mut hash = blake3::Hasher::new();
         let id = (!row.made).then_some(&row.id);
         encode_into_hasher(&mut hash, &(self.space_name(row.space)?, id));
-        let place = |mark: Option<Mark>| mark.map(|mark| (mark.time, mark.tie));
+        let place = |mark: Option<Mark>| mark.map(|mark| (mark.time.millis(), mark.tie));
         let counted = (numbers.events, numbers.page_views, numbers.conversions, numbers.value);
         let marks = (place(numbers.start), place(numbers.last), place(numbers.entry), place(numbers.exit));
         let agent = self.snapshot.text(NameKind::Agent, numbers.agent.0)?;

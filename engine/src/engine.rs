@@ -320,6 +320,20 @@ impl Engine {
         self.inner.join();
     }
 
+    /// Verifies the checksum of every page of the index of the closed store in `dir`, which reads all of it; opening
+    /// looks only at what it needs, and [`Engine::check`] at what the rows say. Without an index all is well.
+    ///
+    /// # Errors
+    /// [`Error::IndexUnusable`] if a page is damaged: [`Engine::rebuild`] makes it anew. [`Error::Locked`],
+    /// [`Error::Io`].
+    pub fn verify_index(
+        dir: impl AsRef<Path>,
+        settings: &Settings,
+        environment: &Environment,
+    ) -> Result<(), Error> {
+        opening(dir.as_ref(), settings, environment).verify_index()
+    }
+
     /// Throws the index of the closed store in `dir` away and makes it anew from the log.
     ///
     /// # Errors

@@ -22,6 +22,14 @@ pub struct JsonFault {
     pub message: String,
 }
 
+impl fmt::Display for JsonFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+impl std::error::Error for JsonFault {}
+
 impl Json {
     /// Checks `text` and takes it.
     ///

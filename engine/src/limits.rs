@@ -118,6 +118,13 @@ pub const INDEX_REST_FACTOR: u32 = 4;
 pub const INDEX_REST_MIN_MS: u64 = 1;
 /// Longest such rest, in milliseconds.
 pub const INDEX_REST_MAX_MS: u64 = 50;
+/// Fewest events in an index that is rewritten when the store is closed: below, there is little to gain.
+pub const INDEX_REWRITE_MIN_EVENTS: u64 = 10_000;
+/// Most events in such an index: beyond, closing would take too long, and `spoor rebuild` does it.
+pub const INDEX_REWRITE_MAX_EVENTS: u64 = 20_000_000;
+/// It is rewritten once at least one event in so many came after the last time: what costs as much as the index is
+/// large is then done a few times while it doubles.
+pub const INDEX_REWRITE_NEW_SHARE: u64 = 4;
 /// Smallest generation of the overlay, in bytes: below, there would be a checkpoint for every few requests.
 pub const GENERATION_MIN_BYTES: usize = 64 << 10;
 
@@ -129,4 +136,5 @@ const _: () = assert!(SEGMENT_BYTES >= SEGMENT_FIRST_BYTES);
 const _: () = assert!(BLOCK_MAX_BYTES < FRAME_MAX_BYTES);
 const _: () = assert!(GROUP_MAX_EVENTS >= REQUEST_MAX_EVENTS);
 const _: () = assert!(ENDS_IN_GROUP_MAX_SESSIONS <= ENDS_MAX_SESSIONS);
+const _: () = assert!(INDEX_REWRITE_MIN_EVENTS < INDEX_REWRITE_MAX_EVENTS);
 const _: () = assert!(INACTIVITY_MIN_MS < INACTIVITY_MAX_MS);

@@ -4,6 +4,7 @@ use crate::ids::EventSeq;
 use crate::json::Json;
 use crate::request::Consent;
 use crate::time::Timestamp;
+use std::fmt;
 
 /// One person.
 #[derive(Debug, Clone, PartialEq)]
@@ -325,6 +326,21 @@ pub enum ReadError {
     /// The store failed.
     Failed(crate::error::Error),
 }
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("nothing has this id"),
+            Self::AmbiguousId { candidates } => {
+                write!(f, "the id is used in several id spaces; ask for one of: {}", candidates.join(", "))
+            }
+            Self::Rejected(rejection) => rejection.fmt(f),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
 
 impl From<crate::error::Error> for ReadError {
     fn from(error: crate::error::Error) -> Self {

@@ -1,8 +1,8 @@
 //! The engine from outside: what a program that embeds it sees.
 
-use spoor::model::PageRequest;
+use spoor::model::{PageRequest, ReadError};
 use spoor::settings::{ProfileIds, SourceSettings};
-use spoor::{Engine, Event, Settings, TrackRequest};
+use spoor::{Engine, Environment, Error, Event, Settings, TrackError, TrackRequest};
 
 fn event(id: &str, event_type: &str) -> Event {
     Event { id: Some(id.to_owned()), event_type: event_type.to_owned(), ..Event::default() }
@@ -71,4 +71,73 @@ fn a_trusted_source_brings_its_ids_and_a_late_first_request_is_joined() {
     assert_eq!(profile.ids, [early.id, "ada".to_owned()]);
     assert_eq!(engine.check().unwrap().faults, Vec::<String>::new());
     engine.close().unwrap();
+}
+
+#[test]
+fn a_cursor_is_good_for_the_question_that_it_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(dir.path(), Settings::default()).unwrap();
+    let mut profile = None;
+    for session in ["s-1", "s-2"] {
+        let events = ["m-1", "m-2"].map(|id| event(id, "page-view")).into();
+        let sent = TrackRequest { profile: profile.clone(), ..request(session, events) };
+        profile = engine.track(sent).unwrap().profile.map(|profile| profile.id);
+    }
+    let (profile, snapshot) = (profile.unwrap(), engine.snapshot().unwrap());
+    let page = |cursor: Option<&String>, event_type: Option<&str>| PageRequest {
+        limit: 1,
+        cursor: cursor.cloned(),
+        event_type: event_type.map(str::to_owned),
+        ..PageRequest::default()
+    };
+    let first = snapshot.profile_events(&profile, &page(None, None)).unwrap();
+    let cursor = first.cursor.as_ref();
+    let second = snapshot.profile_events(&profile, &page(cursor, None)).unwrap();
+    assert_ne!(first.items, second.items);
+    let larger = PageRequest { limit: 9, ..page(cursor, None) };
+    assert_eq!(
+        snapshot.profile_events(&profile, &larger).unwrap().items.len(),
+        3,
+        "another limit is no other list"
+    );
+    let refusals = [
+        snapshot.profile_sessions(&profile, &page(cursor, None)).map(drop),
+        snapshot.session_events("s-1", &page(cursor, None)).map(drop),
+        snapshot.profile_events(&profile, &page(cursor, Some("page-view"))).map(drop),
+        snapshot.profile_events(&profile, &page(cursor, Some("never-seen"))).map(drop),
+        snapshot.profile_events(&profile, &page(Some(&"1-1".to_owned()), None)).map(drop),
+    ];
+    for refusal in refusals {
+        let Err(ReadError::Rejected(rejection)) = refusal else { panic!("{refusal:?}") };
+        assert_eq!(rejection.code, "cursor_invalid");
+    }
+}
+
+/// Somebody writes over the index while it is open. Whoever reads or writes is told, and no thread dies unheard.
+#[test]
+fn a_damaged_index_fails_reads_and_stops_writing() {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    settings.store.cache_bytes = 0;
+    let engine = Engine::open(dir.path(), settings.clone()).unwrap();
+    for session in 0..2_000 {
+        engine.track(request(&format!("s-{session}"), vec![event("m", "page-view")])).unwrap();
+    }
+    let before = engine.check().unwrap();
+    engine.checkpoint().unwrap();
+    let index = std::fs::OpenOptions::new().write(true).open(dir.path().join("index.redb")).unwrap();
+    for page in 1..index.metadata().unwrap().len() / 4_096 {
+        index.write_all_at(&[0x5a; 4_096], page * 4_096).unwrap();
+    }
+    let read = engine.snapshot().unwrap().session("s-7");
+    assert!(matches!(read, Err(ReadError::Failed(Error::Damaged { .. }))), "{read:?}");
+    let written = engine.track(request("s-8", vec![event("n", "page-view")]));
+    assert!(matches!(written, Err(TrackError::Failed(_))), "{written:?}");
+    assert!(engine.failure().is_some_and(|reason| reason.contains("index.redb")));
+    assert!(engine.close().is_err());
+    drop(engine);
+    Engine::rebuild(dir.path(), settings.clone(), Environment::default()).unwrap();
+    let engine = Engine::open(dir.path(), settings).unwrap();
+    assert_eq!(engine.check().unwrap().store_digest, before.store_digest, "nothing is lost");
 }

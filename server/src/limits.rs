@@ -59,5 +59,14 @@ pub const PROGRESS_LINE_MS: u64 = 5_000;
 const _: () = assert!(BODY_MAX_BYTES <= BODY_DECOMPRESSED_MAX_BYTES);
 const _: () = assert!(BODY_MAX_BYTES + BODY_DECOMPRESSED_MAX_BYTES <= BODIES_MAX_BYTES);
 const _: () = assert!(HEADERS_MIN_BYTES <= HEADERS_MAX_BYTES);
+/// How long a command waits for a server's answer, in milliseconds.
+pub const COMMAND_ANSWER_MS: u64 = 60_000;
+/// How long a command waits for a server to say who it is, in milliseconds: that takes it no time.
+pub const COMMAND_STATUS_MS: u64 = 5_000;
+/// How long `spoor check` waits for a server, which reads its whole store meanwhile, in milliseconds.
+pub const COMMAND_CHECK_MS: u64 = 3_600_000;
+
+const _: () = assert!(COMMAND_STATUS_MS < COMMAND_ANSWER_MS && COMMAND_ANSWER_MS < COMMAND_CHECK_MS);
+const _: () = assert!(COMMAND_ANSWER_MS > REQUEST_TIMEOUT_MS);
 const _: () = assert!(IMPORT_IN_FLIGHT_MAX < spoor::limits::MAILBOX_MAX_REQUESTS);
 const _: () = assert!(IMPORT_BATCH_MAX_REQUESTS <= spoor::limits::ARRAY_MAX_REQUESTS);

@@ -5,7 +5,7 @@ use spoor::model::{
     AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
     ReadError, Session, Status, StoredEvent,
 };
-use spoor::{Act, ActError, ActReply, Engine, Error, Reply, TrackError, TrackRequest};
+use spoor::{Act, ActError, ActReply, Engine, Error, EventSeq, Reply, TrackError, TrackRequest};
 use std::sync::Arc;
 
 /// Makes the reply to a request that is stored. Costs more than a thread that only passes it on should spend.
@@ -31,6 +31,7 @@ pub trait Store: Send + Sync + 'static {
     fn session(&self, id: &str) -> Result<Session, ReadError>;
     fn session_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError>;
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
+    fn requests_after(&self, after: u64, limit: usize) -> Result<Vec<(EventSeq, TrackRequest)>, Error>;
     fn check(&self) -> Result<CheckReport, Error>;
     fn status(&self) -> Status;
     fn failure(&self) -> Option<Arc<str>>;
@@ -90,6 +91,10 @@ impl Store for Engine {
 
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error> {
         self.snapshot()?.events_after(after, limit)
+    }
+
+    fn requests_after(&self, after: u64, limit: usize) -> Result<Vec<(EventSeq, TrackRequest)>, Error> {
+        self.snapshot()?.requests_after(after, limit)
     }
 
     fn check(&self) -> Result<CheckReport, Error> {

@@ -144,6 +144,96 @@ fn commands_do_the_same_on_a_directory_and_through_its_server() {
     assert_eq!(digests(&said(&spoor(&served, &["check"]), 0)), digests(&before));
 }
 
+const PEOPLE: &str = concat!(
+    r#"{"session":"a","events":[{"id":"1","type":"x","identifiers":{"email":"ada@example.com"}}]}"#,
+    "\n",
+    r#"{"session":"b","events":[{"id":"1","type":"x","identifiers":{"user_id":"7"}}]}"#,
+    "\n",
+    r#"{"session":"b","events":[{"id":"2","type":"x","identifiers":{"email":"ada@example.com"}}]}"#,
+    "\n",
+);
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&said(output, 0)).unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    said(output, 0).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Asks and decides who two devices are, and takes it back.
+fn identify(data: &Path) -> Vec<String> {
+    let by_email = &["profile", "--identifier", "email:Ada@example.com"];
+    let profile = json(&spoor(data, by_email));
+    let ids: Vec<_> =
+        profile["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    let [first, second] = ids.as_slice() else { panic!("{profile}") };
+    let mut seen = vec![profile["identifiers"].to_string()];
+    let kinds = |entries: &[Value]| entries.iter().map(|entry| entry["kind"].to_string()).collect::<Vec<_>>();
+    let history = lines(&spoor(data, &["history", second]));
+    let merge = history.iter().find_map(|entry| entry["merge"].as_str()).unwrap().to_owned();
+    seen.extend(kinds(&history));
+    seen.push(lines(&spoor(data, &["links", first])).len().to_string());
+    seen.push(json(&spoor(data, &["explain", first, second]))["chain"].as_array().unwrap().len().to_string());
+
+    let preview = json(&spoor(data, &["undo", &merge, "--dry-run"]));
+    assert_eq!(preview["seq"], Value::Null);
+    let undone = json(&spoor(data, &["undo", &merge, "--keep-apart"]));
+    assert_eq!(preview["after"].as_array().unwrap().len(), undone["after"].as_array().unwrap().len());
+    seen.push(complaint(&spoor(data, &["undo", &merge]), 1));
+    seen.push(complaint(&spoor(data, &["merge", first, second]), 1));
+    let merged = json(&spoor(data, &["merge", first, second, "--force"]));
+    seen.push(merged["after"].as_array().unwrap().len().to_string());
+    json(&spoor(data, &["detach", second, "user_id:7"]));
+    json(&spoor(data, &["attach", second, "user_id:8"]));
+    seen.push(complaint(&spoor(data, &["attach", second, "fax:1"]), 1));
+    json(&spoor(data, &["block", "email:ada@example.com"]));
+    seen.push(complaint(&spoor(data, &["block", "email:ada@example.com"]), 1));
+    json(&spoor(data, &["unblock", "email:ada@example.com"]));
+    assert!(lines(&spoor(data, &["quarantine", "list"])).is_empty());
+    seen.push(complaint(&spoor(data, &["quarantine", "approve", "q1-0"]), 1));
+    seen.push(complaint(&spoor(data, &["profile", first, "--at", "1970-01-01T00:00:00Z"]), 1));
+    assert!(said(&spoor(data, &["check"]), 0).ends_with("\nsound\n"));
+    seen
+}
+
+/// The code that a complaint names, which the two ways word differently around it.
+fn code_of(complaint: &str) -> &str {
+    const CODES: [&str; 6] = [
+        "merge_undone",
+        "kept_apart",
+        "unknown_namespace",
+        "blocked_already",
+        "quarantine_unknown",
+        "at_before_beginning",
+    ];
+    CODES.into_iter().find(|code| complaint.contains(code)).unwrap_or(complaint)
+}
+
+#[test]
+fn who_is_who_is_asked_and_decided_on_a_directory_and_through_its_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lines");
+    std::fs::write(&file, PEOPLE).unwrap();
+    let (alone, served) = (dir.path().join("alone"), dir.path().join("served"));
+    for data in [&alone, &served] {
+        said(&spoor(data, &["import", file.to_str().unwrap()]), 0);
+    }
+    let here = identify(&alone);
+    let server = Served::start(&served);
+    let there = identify(&served);
+    server.stop();
+    let codes = |seen: &[String]| seen.iter().map(|text| code_of(text).to_owned()).collect::<Vec<_>>();
+    let timeless = |mut seen: Vec<String>| seen.split_off(1);
+    assert_eq!(timeless(codes(&here)), timeless(codes(&there)));
+    assert!(codes(&here).iter().any(|code| code == "kept_apart"), "{here:?}");
+    let wrong = spoor(&alone, &["profile", "x", "--at", "yesterday"]);
+    assert_eq!(wrong.status.code(), Some(2), "a time that is none is an argument that is wrong");
+    for arguments in [&["profile"][..], &["profile", "x", "--identifier", "email:y"], &["quarantine"]] {
+        assert_eq!(spoor(&alone, arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
 #[test]
 fn standard_input_is_read_and_an_export_can_be_a_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -188,4 +278,63 @@ fn mistakes_are_named() {
     assert_eq!(spoor(&none, &["no-such-command"]).status.code(), Some(2));
     let text = said(&spoor(&none, &["serve", "--print-config"]), 0);
     assert!(text.contains("  # flag") && text.contains("listen = \"127.0.0.1:8420\"  # default"), "{text}");
+}
+
+#[test]
+fn a_stopped_server_is_named_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(dir.path());
+    let id = served.0.id().to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    signal("-STOP");
+    let begun = std::time::Instant::now();
+    let said = complaint(&spoor(dir.path(), &["check"]), 1);
+    assert!(said.contains("did not answer within 5 s: is it stopped?"), "{said}");
+    assert!(begun.elapsed().as_secs() < 20);
+    signal("-CONT");
+    served.stop();
+}
+
+/// By itself and through the server: the requests of one store make another of the same content.
+#[test]
+fn exported_requests_can_be_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let path = |name: &str| file(name).to_str().unwrap().to_owned();
+    std::fs::write(file("lines.jsonl"), LINES).unwrap();
+    said(&spoor(&file("one"), &["import", &path("lines.jsonl")]), 1);
+    said(&spoor(&file("one"), &["export", "--requests", &path("requests.jsonl")]), 0);
+    let served = Served::start(&file("one"));
+    said(&spoor(&file("one"), &["export", "--requests", &path("served.jsonl")]), 0);
+    served.stop();
+    let requests = std::fs::read_to_string(file("requests.jsonl")).unwrap();
+    assert_eq!(requests.lines().count(), 2);
+    assert_eq!(std::fs::read_to_string(file("served.jsonl")).unwrap(), requests);
+    said(&spoor(&file("two"), &["import", &path("requests.jsonl")]), 0);
+    let content = |store: &str| {
+        let checked = said(&spoor(&file(store), &["check"]), 0);
+        checked.lines().find(|line| line.starts_with("content digest")).unwrap().to_owned()
+    };
+    assert_eq!(content("two"), content("one"));
+}
+
+#[test]
+fn check_verifies_the_checksums_of_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("lines.jsonl");
+    std::fs::write(&lines, LINES).unwrap();
+    let data = dir.path().join("data");
+    said(&spoor(&data, &["import", lines.to_str().unwrap()]), 1);
+    let before = said(&spoor(&data, &["check"]), 0);
+    let index = data.join("index.redb");
+    let mut bytes = std::fs::read(&index).unwrap();
+    // The id of the session, as a key: nobody who opens the store looks at it.
+    let key = bytes.windows(3).position(|window| window == b"s-1").unwrap();
+    bytes[key] ^= 1;
+    std::fs::write(&index, &bytes).unwrap();
+    let damaged = complaint(&spoor(&data, &["check"]), 1);
+    assert!(damaged.contains("index") && damaged.contains("spoor rebuild"), "{damaged}");
+    said(&spoor(&data, &["rebuild"]), 0);
+    let line = |text: &str| text.lines().find(|line| line.starts_with("store digest")).unwrap().to_owned();
+    assert_eq!(line(&said(&spoor(&data, &["check"]), 0)), line(&before));
 }

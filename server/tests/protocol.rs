@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use spoor::{Consent, Origin, TrackRequest};
+use spoor_server::protocol::act::{self, Unread};
 use spoor_server::protocol::json::{Body, read};
 
 /// `ok`, or code and path.
@@ -202,6 +203,24 @@ fn the_user_agent_has_two_spellings_and_may_be_anything() {
 }
 
 proptest! {
+    #[test]
+    fn no_bytes_break_the_reader_of_acts(
+        parts in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "{", "}", "[", "]", ":", ",", "\"", "null", "true", "7", "\"profile\":", "\"other\":\"b\"",
+                "\"force\":true", "\"identifier\":\"x:y\"", "\"decision\":\"reject\"", "\u{0}", "é",
+            ]),
+            0..12,
+        )
+    ) {
+        let text = parts.concat();
+        for act in [Unread::Merge, Unread::Block, Unread::Decide { quarantine: "q1-0".to_owned() }] {
+            let read = act::read(act.clone(), text.as_bytes());
+            let sound = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).is_ok();
+            prop_assert!(sound || read.is_err(), "{act:?} {text}");
+        }
+    }
+
     #[test]
     fn no_bytes_break_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = read(&bytes);

@@ -131,6 +131,7 @@ fn what_is_wrong_is_named() {
         ("[servers]", "settings: servers: unknown key"),
         ("server = 1", "settings: server: a table is expected, this is integer"),
         ("[server]\nlisten = \"here\"", "settings: server.listen: here is no address such as 127.0.0.1:8420"),
+        ("[store]\ndir = \"\"", "settings: store.dir: it must name a directory"),
         (
             "[store]\ncache = 5",
             "settings: store.cache: a size with its unit, such as \"256MiB\", is expected, this is 5",

@@ -5,6 +5,7 @@
 //! - [`model`] is a second, naive reading of the rules: everything in plain lists, no index, no engine logic.
 //! - [`history`] makes random histories, which two targets must answer alike.
 //! - [`shop`] reads the sample of a web shop's traffic.
+//! - [`orders`] puts requests into other orders and groupings, and imports each into a fresh store.
 //! - [`kill`] kills a server under load and compares what is left with what its clients were told.
 //!
 //! Ids that a target draws are renamed in order of appearance before anything is compared, so that the
@@ -20,6 +21,7 @@ pub mod connection;
 pub mod history;
 pub mod kill;
 pub mod model;
+pub mod orders;
 pub mod scenario;
 pub mod shop;
 pub mod target;

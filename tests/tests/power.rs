@@ -9,7 +9,7 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a test: a panic is its report")]
 
 use spoor::settings::StoreSettings;
-use spoor::store::disk::sim::{Fault, SimDisk};
+use spoor::store::disk::sim::{Fault, SimDisk, Trial};
 use spoor::store::disk::{Disk, DiskFile, DiskLock};
 use spoor::{
     Engine, Environment, Error, Event, EventStatus, Json, ManualClock, Settings, Timestamp, TrackError,
@@ -278,48 +278,33 @@ fn digest(engine: &Engine) -> Result<String, String> {
     }
 }
 
-/// What is left of a disk when its machine comes up again.
-fn after(disk: &SimDisk, fault: Fault, seed: u64) -> SimDisk {
-    match fault {
-        Fault::PowerCut => disk.power_cut(seed),
-        // The machine may go on, or its power go in the end.
-        Fault::Fails | Fault::FailsForGood if seed.is_multiple_of(2) => disk.kill(),
-        Fault::Fails | Fault::FailsForGood => disk.power_cut(seed),
-    }
-}
-
 /// Plays the history of `seed` with a fault at an operation, verifies what is left, goes on with another fault soon
 /// after opening, and verifies again. Returns whether the first one ended it.
-fn run(seed: u64, operation: u64, fault: Fault) -> Result<End, String> {
+fn run(seed: u64, trial: Trial) -> Result<End, String> {
     let mut client = Client::new(seed);
-    let mut disk = SimDisk::new();
-    disk.fault_at(operation, fault);
-    let end = client.play(&shared(&disk))?;
-    disk = after(&disk, fault, operation);
+    let Trial { operation, fault, .. } = trial;
+    let (end, mut disk) = trial.run(|disk| client.play(disk));
+    let end = end?;
     // Opening is cut too, and begins again.
     disk.fault_at(operation % 97, fault);
-    if client.verify(&shared(&disk)).is_err() {
-        disk = after(&disk, fault, operation / 2);
-        client.verify(&shared(&disk))?;
+    if client.verify(&disk.shared()).is_err() {
+        disk = disk.after(fault, operation / 2);
+        client.verify(&disk.shared())?;
     }
-    disk = after(&disk, fault, operation / 3);
+    disk = disk.after(fault, operation / 3);
     disk.fault_at(100 + operation % 701, fault);
-    client.play(&shared(&disk))?;
-    client.verify(&shared(&after(&disk, fault, operation / 5)))?;
+    client.play(&disk.shared())?;
+    client.verify(&disk.after(fault, operation / 5).shared())?;
     Ok(end)
-}
-
-fn shared(disk: &SimDisk) -> Arc<dyn Disk> {
-    Arc::new(disk.clone())
 }
 
 /// Operations that a history takes when nothing fails.
 fn operations(seed: u64) -> u64 {
     let disk = SimDisk::new();
     let mut client = Client::new(seed);
-    assert_eq!(client.play(&shared(&disk)), Ok(End::Played));
+    assert_eq!(client.play(&disk.shared()), Ok(End::Played));
     let operations = disk.operations();
-    client.verify(&shared(&disk)).expect("a history without a fault");
+    client.verify(&disk.shared()).expect("a history without a fault");
     operations
 }
 
@@ -328,11 +313,10 @@ fn everywhere(fault: Fault) {
     let runs = number("SPOOR_POWER_RUNS", 25);
     let operations = operations(seed);
     let mut failed = 0;
-    for run_number in 0..runs {
-        let operation = operations * run_number / runs;
-        match run(seed, operation, fault) {
+    for trial in Trial::all((0..runs).map(|run_number| operations * run_number / runs), &[fault], 1) {
+        match run(seed, trial) {
             Ok(end) => failed += u64::from(end == End::Failed),
-            Err(reason) => panic!("history {seed}, {fault:?} at operation {operation}: {reason}"),
+            Err(reason) => panic!("history {seed}, {trial}: {reason}"),
         }
     }
     eprintln!("{fault:?}: {failed} of {runs} runs were ended by it; {operations} operations");
@@ -359,10 +343,10 @@ fn a_disk_that_fails_for_good_is_told_and_loses_nothing_acknowledged() {
 fn histories_reach_every_part_of_the_store() {
     let disk = SimDisk::new();
     let mut client = Client::new(number("SPOOR_POWER_SEED", 1));
-    assert_eq!(client.play(&shared(&disk)), Ok(End::Played));
+    assert_eq!(client.play(&disk.shared()), Ok(End::Played));
     let names = disk.list(Path::new(LOG_DIR)).expect("a log");
     assert!(names.iter().filter(|name| name.ends_with(".sealed")).count() > 3, "{names:?}");
-    let engine = client.open(&shared(&disk)).expect("opening");
+    let engine = client.open(&disk.shared()).expect("opening");
     let status = engine.status();
     assert!(status.checkpoint_position > 0 && status.sessions > 3, "{status:?}");
     assert!(status.events < status.position, "no session ended by silence: {status:?}");
@@ -429,7 +413,7 @@ fn a_disk_that_lies_is_caught() {
         disk.fault_at(turn * 60, Fault::PowerCut);
         let mut client = Client::new(seed);
         let played = client.play(&(Arc::new(Lying(disk.clone())) as Arc<dyn Disk>));
-        played.and_then(|_| client.verify(&shared(&disk.power_cut(*turn)))).is_err()
+        played.and_then(|_| client.verify(&disk.power_cut(*turn).shared())).is_err()
     });
     let caught = caught.count();
     assert!(caught >= 4, "{caught} of 8 histories on a disk that never syncs were found out");

@@ -4,16 +4,19 @@
 //! ```sh
 //! long-runs fill --dir D --events 10000000    # ends by aborting itself under load, as a kill would
 //! long-runs open --dir D                      # times the opening, then checks what is there
+//! long-runs sizes --dir D                     # what the log and each table of the index take, of a closed store
 //! long-runs latency --dir E --seconds 60      # open loop at half of the rate that it measures first
 //! ```
 
 use clap::{Parser, Subcommand};
 use crossbeam_channel::unbounded;
 use hdrhistogram::Histogram;
+use redb::{ReadableDatabase, ReadableTableMetadata};
 use spoor::{Answer, Clock, Engine, SystemClock, TrackError};
 use spoor_benches::Fault;
 use spoor_benches::embedded::Client;
 use spoor_benches::traffic::{Device, Shape, Traffic, settings};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,6 +53,12 @@ enum Mode {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// What a closed store takes on disk: the log, and the index by table.
+    Sizes {
+        /// The directory.
+        #[arg(long)]
+        dir: PathBuf,
+    },
     /// Sends at a fixed rate and says how long acknowledgements took from when they were due.
     Latency {
         /// An empty directory.
@@ -68,6 +77,7 @@ fn main() -> Result<(), Fault> {
     match Options::parse().mode {
         Mode::Fill { dir, events } => fill(&dir, events),
         Mode::Open { dir } => open(&dir),
+        Mode::Sizes { dir } => sizes(&dir),
         Mode::Latency { dir, seconds, warm_up } => latency(&dir, seconds, warm_up),
     }
 }
@@ -109,6 +119,35 @@ fn open(dir: &Path) -> Result<(), Fault> {
     let engine = Engine::open(dir, settings(INACTIVITY_MS))?;
     println!("opened after a clean stop in {:.2} s", begun.elapsed().as_secs_f64());
     engine.close()?;
+    Ok(())
+}
+
+fn sizes(dir: &Path) -> Result<(), Fault> {
+    const PAGE_BYTES: u64 = 4 << 10;
+    let log: u64 = std::fs::read_dir(dir.join("log"))?
+        .map(|entry| Ok(entry?.metadata()?.blocks() * 512))
+        .sum::<Result<_, std::io::Error>>()?;
+    let file = std::fs::metadata(dir.join("index.redb"))?;
+    println!("log {log} bytes on disk; index {}, its length {}", file.blocks() * 512, file.len());
+    let database = redb::ReadOnlyDatabase::open(dir.join("index.redb"))?;
+    let transaction = database.begin_read()?;
+    println!("table, rows, pages in KiB, stored in KiB, stored bytes a row, fill in per cent");
+    let mut all = 0;
+    for table in transaction.list_tables()? {
+        let name = redb::TableHandle::name(&table).to_owned();
+        let table = transaction.open_untyped_table(table)?;
+        let (rows, stats) = (table.len()?, table.stats()?);
+        let pages = (stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes()).max(1);
+        all += pages;
+        println!(
+            "{name:>18} {rows:>9} {:>9} {:>9} {:>5} {:>3}",
+            pages >> 10,
+            stats.stored_bytes() >> 10,
+            stats.stored_bytes() / rows.max(1),
+            (stats.stored_bytes() + stats.metadata_bytes()) * 100 / pages
+        );
+    }
+    println!("{} KiB in tables of {} pages", all >> 10, all / PAGE_BYTES);
     Ok(())
 }
 

@@ -391,7 +391,7 @@ impl<V: View> Planner<'_, '_, V> {
             may_switch: false,
         };
         let resolved = self.decider.resolve(fragment, evidence)?;
-        Ok(self.attached(fragment, identifier, &resolved)?)
+        self.attached(fragment, identifier, &resolved)
     }
 
     fn attached(
@@ -426,7 +426,8 @@ impl<V: View> Planner<'_, '_, V> {
             return self.attach(link.fragment, identifier, lifted);
         }
         self.touched.push(link.fragment);
-        self.loosen(ends, Standing::Rejected)?;
+        // It never held: nothing is taken away.
+        self.decider.emit(Effect::Loosen { ends, standing: Standing::Rejected })?;
         Ok(Ok(()))
     }
 

@@ -12,7 +12,7 @@ use super::decision::{Effect, Ends, LinkCode};
 use super::person::{change_person, join_persons, person_of, rebuild_person};
 use super::root::root_of;
 use super::rows::{
-    IdentifierKey, IdentifierRow, LinkKey, LinkRow, ListKey, ListKind, PairKey, Span, Standing,
+    DirectKind, IdentifierKey, IdentifierRow, LinkKey, LinkRow, ListKey, ListKind, PairKey, Span, Standing,
 };
 use super::view::{State, View};
 use crate::error::Error;
@@ -48,6 +48,7 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
                 None => LinkRow { kind: Some(*kind), ..new_link(seq, Timestamp(0), Standing::Cut) },
             };
             (row.kind, row.last_seq) = (Some(*kind), seq);
+            row.verified |= *kind == DirectKind::Hand;
             begin(state, &mut row, true);
             state.put_directs(pair, row);
             for (of, item) in [(*one, *other), (*other, *one)] {

@@ -1,13 +1,13 @@
 //! Events from the log, and pages of them from the lists of parts.
 
-use super::{Cursor, Snapshot};
+use super::{Cursor, Listing, Snapshot};
 use crate::core::decision::{Effect, EventEffect};
 use crate::core::rows::{NameKey, NameKind, Posting};
 use crate::core::session::session_row;
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, PartNo, TypeNo};
-use crate::model::{Page, PageRequest, ReadError, StoredEvent};
+use crate::model::{Page, ReadError, StoredEvent};
 use crate::request::TrackRequest;
 use crate::store::codec::KeyBytes;
 use crate::store::index::{Order, TableId};
@@ -104,11 +104,10 @@ impl Snapshot {
     pub(crate) fn events_of_parts(
         &self,
         parts: impl IntoIterator<Item = Result<ListedPart, Error>>,
-        request: &PageRequest,
-        limit: usize,
+        listing: Listing<'_>,
     ) -> Result<Page<StoredEvent>, ReadError> {
         let mut page = Page { items: Vec::new(), cursor: None };
-        let Some(filter) = self.filter(request)? else { return Ok(page) };
+        let Some(filter) = self.filter(listing)? else { return Ok(page) };
         let version = self.version()?;
         let mut parts = parts.into_iter().peekable();
         let mut found: BinaryHeap<Found> = BinaryHeap::new();
@@ -129,8 +128,8 @@ impl Snapshot {
                 continue;
             }
             let Some(next) = found.pop() else { break };
-            if page.items.len() == limit {
-                page.cursor = last_place.map(Cursor::text);
+            if page.items.len() == listing.limit {
+                page.cursor = last_place.map(|place| listing.cursor_text(place));
                 break;
             }
             page.items.extend(self.event(next.0.seq)?);
@@ -140,7 +139,8 @@ impl Snapshot {
     }
 
     /// `None` if nothing can pass, since no event has that type.
-    fn filter(&self, request: &PageRequest) -> Result<Option<Filter>, ReadError> {
+    fn filter(&self, listing: Listing<'_>) -> Result<Option<Filter>, ReadError> {
+        let Listing { request, after, .. } = listing;
         let event_type = match &request.event_type {
             Some(text) => {
                 let key = NameKey { kind: NameKind::EventType, text: text.as_str().into() };
@@ -151,7 +151,6 @@ impl Snapshot {
             }
             None => None,
         };
-        let after = Cursor::of(request)?;
         Ok(Some(Filter { event_type, from: request.from, to: request.to, after }))
     }
 

@@ -1,6 +1,6 @@
 //! Who is who: links, history, quarantine, explanations.
 
-use super::{Cursor, Snapshot, limit_of};
+use super::{Cursor, Listing, Snapshot};
 use crate::act::{Act, ActError};
 use crate::acting::effects_at;
 use crate::core::decision::{Effect, Ends, EventEffect, LinkCode, LinkResult};
@@ -67,8 +67,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::profile_events`].
     pub fn profile_links(&self, id: &str, request: &PageRequest) -> Result<Page<Link>, ReadError> {
-        let limit = limit_of(request)?;
-        let after = Cursor::of(request)?;
+        let listing = Listing::of("profile-links", id, request)?;
+        let Listing { limit, after, .. } = listing;
         let mut found: Vec<(Cursor, Ends)> = Vec::new();
         for member in self.members(self.fragment_of(id)?)? {
             for (ends, row) in links_of(self.version()?, member)? {
@@ -81,7 +81,7 @@ impl Snapshot {
         found.sort_unstable_by(|one, other| other.cmp(one));
         found.retain(|(place, _)| after.is_none_or(|after| *place < after));
         let cursor = (found.len() > limit).then(|| found.get(limit.saturating_sub(1))).flatten();
-        let cursor = cursor.map(|(place, _)| place.text());
+        let cursor = cursor.map(|(place, _)| listing.cursor_text(*place));
         found.truncate(limit);
         let items = found.into_iter().map(|(_, ends)| self.link(ends)).collect::<Result<_, _>>()?;
         Ok(Page { items, cursor })
@@ -154,8 +154,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::profile_events`].
     pub fn profile_history(&self, id: &str, request: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
-        let limit = limit_of(request)?;
-        let after = Cursor::of(request)?;
+        let listing = Listing::of("profile-history", id, request)?;
+        let Listing { limit, after, .. } = listing;
         let version = self.version()?;
         let members = self.members(self.fragment_of(id)?)?;
         let mut places = Vec::new();
@@ -172,7 +172,8 @@ impl Snapshot {
             }
             // What happened at one position stays on one page.
             if page.items.len() >= limit {
-                page.cursor = page.items.last().map(|last: &HistoryEntry| Cursor(last.seq.0, 0).text());
+                let last = page.items.last().map(|last: &HistoryEntry| Cursor(last.seq.0, 0));
+                page.cursor = last.map(|last| listing.cursor_text(last));
                 break;
             }
             page.items.extend(self.happened(EventSeq(place), &members)?);
@@ -262,8 +263,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::profile_events`].
     pub fn quarantine(&self, request: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
-        let limit = limit_of(request)?;
-        let after = Cursor::of(request)?;
+        let listing = Listing::of("quarantine", "", request)?;
+        let Listing { limit, after, .. } = listing;
         let version = self.version()?;
         let mut places = version.list(ListKey { kind: ListKind::Quarantine, of: 0 }, usize::MAX)?;
         places.reverse();
@@ -274,7 +275,7 @@ impl Snapshot {
                 continue;
             }
             if page.items.len() >= limit {
-                page.cursor = last.map(|last| Cursor(last, 0).text());
+                page.cursor = last.map(|last| listing.cursor_text(Cursor(last, 0)));
                 break;
             }
             page.items.extend(self.waiting_at(EventSeq(place))?);

@@ -4,6 +4,7 @@ mod events;
 mod identity;
 mod past;
 mod profile;
+mod requests;
 mod session;
 
 use crate::core::root::{fragment_row, members_of, oldest_of, root_of};
@@ -13,6 +14,7 @@ use crate::error::{Error, Rejection};
 use crate::ids::{EventSeq, FragmentNo, ProfileKey, SessionNo, SpaceNo};
 use crate::limits::{PAGE_DEFAULT_ITEMS, PAGE_MAX_ITEMS};
 use crate::model::{PageRequest, ReadError};
+use crate::store::codec::encode;
 use crate::store::layers::Version;
 use crate::store::published::Pinned;
 use crate::store::writer::Shared;
@@ -177,22 +179,44 @@ fn limit_of(request: &PageRequest) -> Result<usize, ReadError> {
     }
 }
 
-/// A place in an order of two numbers, as text that nobody should read.
+/// A list of which pages are asked for. Its cursors name it, so that one of another list, or of the same with
+/// another filter, is refused and does not skip what it never showed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listing<'a> {
+    request: &'a PageRequest,
+    /// Hash of what is listed and of the filter, which is enough against mistakes.
+    mark: u64,
+    limit: usize,
+    after: Option<Cursor>,
+}
+
+impl<'a> Listing<'a> {
+    /// The `route`, such as "profile-events", of an id, in pages as `request` says.
+    fn of(route: &str, id: &str, request: &'a PageRequest) -> Result<Self, ReadError> {
+        let limit = limit_of(request)?;
+        let filter = (&request.event_type, request.from, request.to);
+        let mark = xxhash_rust::xxh3::xxh3_64(&encode(&(route, id, filter))) >> 32;
+        let after = request.cursor.as_deref().map(|text| cursor_of(text, mark)).transpose()?;
+        Ok(Self { request, mark, limit, after })
+    }
+
+    fn cursor_text(&self, cursor: Cursor) -> String {
+        format!("{}-{}-{}", base36(cursor.0), base36(cursor.1), base36(self.mark))
+    }
+}
+
+/// A place in an order of two numbers; in an answer it is text that nobody should read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cursor(u64, u64);
 
-impl Cursor {
-    fn of(request: &PageRequest) -> Result<Option<Self>, ReadError> {
-        let Some(text) = &request.cursor else { return Ok(None) };
-        let parsed = text.split_once('-').and_then(|(one, other)| {
-            Some(Self(u64::from_str_radix(one, 36).ok()?, u64::from_str_radix(other, 36).ok()?))
-        });
-        let invalid = || Rejection::new("cursor_invalid", "cursor", "not a cursor of an answer before");
-        parsed.map(Some).ok_or_else(|| ReadError::Rejected(invalid()))
-    }
-
-    fn text(self) -> String {
-        format!("{}-{}", base36(self.0), base36(self.1))
+fn cursor_of(text: &str, mark: u64) -> Result<Cursor, ReadError> {
+    let mut numbers = text.split('-').map(|digits| u64::from_str_radix(digits, 36));
+    match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+        (Some(Ok(one)), Some(Ok(other)), Some(Ok(of)), None) if of == mark => Ok(Cursor(one, other)),
+        _ => {
+            let message = "not a cursor of an answer before to the same question";
+            Err(ReadError::Rejected(Rejection::new("cursor_invalid", "cursor", message)))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One person: what all fragments of a root give together, now.
 
-use super::{Snapshot, limit_of};
+use super::{Listing, Snapshot};
 use crate::core::decision::Ends;
 use crate::core::graph::{held_at, link_row};
 use crate::core::person::{consents_of, person_of, tally_of, traits_of};
@@ -172,8 +172,9 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::profile`]; [`ReadError::Rejected`] for a limit or cursor that is not sound.
     pub fn profile_events(&self, id: &str, request: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
+        let listing = Listing::of("profile-events", id, request)?;
         let members = self.members(self.fragment_of(id)?)?;
-        self.events_of_parts(self.parts_of_fragments(&members)?, request, limit_of(request)?)
+        self.events_of_parts(self.parts_of_fragments(&members)?, listing)
     }
 
     /// The profile's sessions, newest first by last event; implicit ones are not listed.
@@ -181,8 +182,9 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::profile_events`].
     pub fn profile_sessions(&self, id: &str, request: &PageRequest) -> Result<Page<Session>, ReadError> {
+        let listing = Listing::of("profile-sessions", id, request)?;
         let members = self.members(self.fragment_of(id)?)?;
-        self.sessions_of_fragments(&members, request, limit_of(request)?)
+        self.sessions_of_fragments(&members, listing)
     }
 }
 

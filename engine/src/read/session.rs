@@ -1,7 +1,7 @@
 //! One session, and the sessions of a profile.
 
 use super::events::ListedPart;
-use super::{Cursor, Snapshot, limit_of};
+use super::{Cursor, Listing, Snapshot};
 use crate::core::numbers::Numbers;
 use crate::core::page::{PageFacts, page_facts};
 use crate::core::rows::{NameKind, SessionRow};
@@ -31,7 +31,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::session`]; [`ReadError::Rejected`] for a limit or cursor that is not sound.
     pub fn session_events(&self, id: &str, request: &PageRequest) -> Result<Page<StoredEvent>, ReadError> {
-        let limit = limit_of(request)?;
+        let listing = Listing::of("session-events", id, request)?;
         if let Some(event) = self.implicit(id)? {
             return Ok(Page { items: vec![event], cursor: None });
         }
@@ -46,7 +46,7 @@ impl Snapshot {
         }
         parts.sort_unstable();
         parts.reverse();
-        self.events_of_parts(parts.into_iter().map(Ok), request, limit)
+        self.events_of_parts(parts.into_iter().map(Ok), listing)
     }
 
     pub(crate) fn session_by_no(&self, session: SessionNo) -> Result<Session, Error> {
@@ -168,11 +168,10 @@ impl Snapshot {
     pub(crate) fn sessions_of_fragments(
         &self,
         members: &[FragmentNo],
-        request: &PageRequest,
-        limit: usize,
+        listing: Listing<'_>,
     ) -> Result<Page<Session>, ReadError> {
         let version = self.version()?;
-        let after = Cursor::of(request)?;
+        let Listing { request, after, .. } = listing;
         let mut page = Page { items: Vec::new(), cursor: None };
         let mut last_place = None;
         for listed in self.parts_of_fragments(members)? {
@@ -190,8 +189,8 @@ impl Snapshot {
             if row.parts > 1 && !self.is_latest_here(session, &row, members, listed)? {
                 continue;
             }
-            if page.items.len() == limit {
-                page.cursor = last_place.map(Cursor::text);
+            if page.items.len() == listing.limit {
+                page.cursor = last_place.map(|place| listing.cursor_text(place));
                 break;
             }
             page.items.push(self.session_by_no(session)?);

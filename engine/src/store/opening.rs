@@ -21,7 +21,10 @@ use crate::core::apply::apply;
 use crate::core::rows::Counters;
 use crate::core::sources::Registry;
 use crate::error::Error;
-use crate::limits::{GENERATION_MIN_BYTES, MAILBOX_MAX_REQUESTS};
+use crate::limits::{
+    GENERATION_MIN_BYTES, INDEX_REWRITE_MAX_EVENTS, INDEX_REWRITE_MIN_EVENTS, INDEX_REWRITE_NEW_SHARE,
+    MAILBOX_MAX_REQUESTS,
+};
 use crate::settings::StoreSettings;
 use crate::time::Clock;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -102,10 +105,14 @@ impl Opening {
             bases,
             progress: Progress::default(),
         };
-        let at_hand_bytes = self.settings.cache_bytes / AT_HAND_SHARE;
-        let checkpoints = spawn("spoor-checkpoint", move || {
-            run_checkpoints(index, &jobs_taken, &bases_given, at_hand_bytes, lock);
-        })?;
+        let checkpoints = Checkpoints {
+            index,
+            at_hand_bytes: self.settings.cache_bytes / AT_HAND_SHARE,
+            published: Arc::clone(&shared.published),
+            opening: self,
+            lock,
+        };
+        let checkpoints = spawn("spoor-checkpoint", move || checkpoints.run(&jobs_taken, &bases_given))?;
         let writer = spawn("spoor-writer", move || writer.run())?;
         Ok(Opened { shared, mailbox, threads: vec![writer, checkpoints], pace })
     }
@@ -120,10 +127,28 @@ impl Opening {
         let pace = Arc::new(Pace::new());
         let (index, staging, log) = self.recover(&pace)?;
         let counters = staging.counters;
+        let events = staging.layers.base.counters.events;
         drop(staging);
-        index.close()?;
+        index.rewrite(&*self.disk, self.index_options(), events)?;
         log.close()?;
         Ok(counters)
+    }
+
+    /// Verifies the checksum of every page of the index, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::IndexUnusable`] if it is damaged; [`Error::Locked`], [`Error::Io`].
+    pub fn verify_index(self) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        match self.disk.open(&self.index_path(), false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            _ => {}
+        }
+        let options = IndexOptions { verify: true, ..self.index_options() };
+        let verified = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            Index::open(&*self.disk, &self.index_path(), options, Arc::default())?.close()
+        }));
+        verified.unwrap_or_else(|_| Err(Error::IndexUnusable { reason: "it is damaged".into() }))
     }
 
     fn generation_bytes(&self) -> usize {
@@ -143,10 +168,13 @@ impl Opening {
         })
     }
 
-    fn open_index(&self, pace: &Arc<Pace>) -> Result<Index, Error> {
+    fn index_options(&self) -> IndexOptions {
         let cache_bytes = self.settings.cache_bytes - self.settings.cache_bytes / AT_HAND_SHARE;
-        let options = IndexOptions { cache_bytes, format: INDEX_FORMAT, verify: false };
-        Index::open(&*self.disk, &self.index_path(), options, Arc::clone(pace))
+        IndexOptions { cache_bytes, format: INDEX_FORMAT, verify: false }
+    }
+
+    fn open_index(&self, pace: &Arc<Pace>) -> Result<Index, Error> {
+        Index::open(&*self.disk, &self.index_path(), self.index_options(), Arc::clone(pace))
     }
 
     /// The index, with what it says of itself; a new one if it cannot be used.
@@ -285,33 +313,63 @@ fn apply_record(staging: &mut Staging, record: &Record) -> Result<(), Error> {
 
 /// The checkpoint thread: one job after the other, until the writer is gone. It holds the directory's lock,
 /// since it is the last to touch a file.
-fn run_checkpoints(
+struct Checkpoints {
     index: Index,
-    errands: &Receiver<Errand>,
-    bases: &Sender<Result<Base, Error>>,
     at_hand_bytes: usize,
+    published: Arc<Published>,
+    opening: Opening,
     lock: Box<dyn DiskLock>,
-) {
-    while let Ok(errand) = errands.recv() {
-        let job = match errand {
-            Errand::Write(job) => job,
-            Errand::LetGo(base, generation) => {
-                drop((base, generation));
-                continue;
+}
+
+impl Checkpoints {
+    fn run(self, errands: &Receiver<Errand>, bases: &Sender<Result<Base, Error>>) {
+        while let Ok(errand) = errands.recv() {
+            let job = match errand {
+                Errand::Write(job) => job,
+                Errand::LetGo(base, generation) => {
+                    drop((base, generation));
+                    continue;
+                }
+            };
+            let written = AssertUnwindSafe(|| write(&self.index, &job, self.at_hand_bytes));
+            // As at opening: redb panics at pages that were changed outside.
+            let damaged = || Error::IndexUnusable { reason: "a page of it is damaged".into() };
+            let base = std::panic::catch_unwind(written).unwrap_or_else(|_| Err(damaged()));
+            drop(job);
+            if bases.send(base).is_err() {
+                break;
             }
-        };
-        let base = std::panic::catch_unwind(AssertUnwindSafe(|| write(&index, &job, at_hand_bytes)));
-        // As at opening: redb panics at pages that were changed outside.
-        let damaged = || Error::IndexUnusable { reason: "a page of it is damaged".into() };
-        let base = base.unwrap_or_else(|_| Err(damaged()));
-        drop(job);
-        if bases.send(base).is_err() {
-            break;
         }
+        self.close();
     }
-    // Every checkpoint that returned is durable; closing only spares the next opening some work.
-    let _ = index.close();
-    drop(lock);
+
+    /// Every checkpoint that returned is durable, and the index that the name leads to is sound whatever happens
+    /// here: closing only spares the next opening some work, and the disk some space.
+    fn close(self) {
+        let Self { index, published, opening, lock, .. } = self;
+        let version = published.current();
+        // After a clean stop the index has everything. After any other, whoever opens the store is to have it soon.
+        let is_whole = version.layers.base.counters.seq == version.counters.seq;
+        let events = version.counters.events;
+        drop((version, published));
+        let closed = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            if is_whole && index.rewritten().is_ok_and(|before| is_worth_rewriting(events, before)) {
+                index.rewrite(&*opening.disk, opening.index_options(), events)
+            } else {
+                index.close()
+            }
+        }));
+        drop(closed);
+        drop(lock);
+    }
+}
+
+/// Whether the pages of an index of so many events are worth filling, after it was done at `before` events.
+const fn is_worth_rewriting(events: u64, before: u64) -> bool {
+    let new = events.saturating_sub(before);
+    events >= INDEX_REWRITE_MIN_EVENTS
+        && events <= INDEX_REWRITE_MAX_EVENTS
+        && new.saturating_mul(INDEX_REWRITE_NEW_SHARE) >= events
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
@@ -319,4 +377,61 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .name(name.to_owned())
         .spawn(run)
         .map_err(|error| Error::Io { path: PathBuf::from(name), source: Arc::new(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::request::{Event, TrackRequest};
+    use crate::settings::Settings;
+
+    #[test]
+    fn an_index_is_rewritten_when_a_quarter_of_it_is_new() {
+        let least = INDEX_REWRITE_MIN_EVENTS;
+        assert!(!is_worth_rewriting(0, 0) && !is_worth_rewriting(least - 1, 0));
+        assert!(is_worth_rewriting(least, 0) && !is_worth_rewriting(least, least));
+        assert!(!is_worth_rewriting(4 * least, 3 * least + 1) && is_worth_rewriting(4 * least, 3 * least));
+        assert!(is_worth_rewriting(INDEX_REWRITE_MAX_EVENTS, 0));
+        assert!(!is_worth_rewriting(INDEX_REWRITE_MAX_EVENTS + 1, 0));
+    }
+
+    fn store(engine: &Engine, events: u64) {
+        for _ in 0..events / 1_000 {
+            let event = Event { event_type: "click".to_owned(), ..Event::default() };
+            engine.track(TrackRequest { events: vec![event; 1_000], ..TrackRequest::default() }).unwrap();
+        }
+    }
+
+    fn rewritten(dir: &Path) -> u64 {
+        let options = IndexOptions { cache_bytes: 1 << 20, format: INDEX_FORMAT, verify: true };
+        Index::open(&super::super::disk::RealDisk, &dir.join("index.redb"), options, Arc::default())
+            .unwrap()
+            .rewritten()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_clean_close_rewrites_the_index_and_a_kill_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Engine::open(dir.path(), Settings::default()).unwrap();
+        let engine = open();
+        store(&engine, INDEX_REWRITE_MIN_EVENTS);
+        engine.abandon();
+        assert_eq!(rewritten(dir.path()), 0);
+        let engine = open();
+        let before = engine.check().unwrap();
+        engine.close().unwrap();
+        assert_eq!(rewritten(dir.path()), INDEX_REWRITE_MIN_EVENTS);
+        let engine = open();
+        let after = engine.check().unwrap();
+        assert_eq!(after.store_digest, before.store_digest);
+        assert!(after.faults.is_empty());
+        store(&engine, 2_000);
+        engine.close().unwrap();
+        assert_eq!(rewritten(dir.path()), INDEX_REWRITE_MIN_EVENTS, "too little is new");
+        Engine::rebuild(dir.path(), Settings::default(), crate::Environment::default()).unwrap();
+        open().close().unwrap();
+        assert_eq!(rewritten(dir.path()), INDEX_REWRITE_MIN_EVENTS + 2_000);
+    }
 }

@@ -25,7 +25,7 @@ pub(super) struct MergeArguments {
     profile: String,
     /// An id of the other
     other: String,
-    /// Even if each has a value of a unique namespace
+    /// Even if each has a value of a unique namespace, or they were told apart
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -1,21 +1,37 @@
 //! `spoor check`: verifies the store and prints what it found. Ends with 1 if something is wrong.
+//!
+//! The checksums of the index's pages are verified before it is opened: a server that has it open cannot.
 
 use super::{CommandError, Place, reach};
+use crate::limits::COMMAND_CHECK_MS;
 use crate::protocol::write::CheckBody;
 use crate::settings::Configuration;
+use spoor::{Engine, Environment, Error};
 use std::process::ExitCode;
 
 pub(super) fn run(configuration: &Configuration) -> Result<ExitCode, CommandError> {
+    verify_index(configuration)?;
     let report = match reach(configuration, false)? {
         Place::Here(opened) => {
             let report = opened.store()?.check()?;
             opened.close()?;
             CheckBody::from(report)
         }
-        Place::Server(client) => client.json("/api/v1/check")?,
+        Place::Server(client) => client.json_within(COMMAND_CHECK_MS, "/api/v1/check")?,
     };
     print!("{}", text(&report));
     Ok(if report.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn verify_index(configuration: &Configuration) -> Result<(), CommandError> {
+    let dir = &configuration.data_dir;
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    match Engine::verify_index(dir, &configuration.engine, &Environment::default()) {
+        Err(Error::Locked { .. }) => Ok(()),
+        verified => Ok(verified?),
+    }
 }
 
 fn text(report: &CheckBody) -> String {

@@ -4,10 +4,12 @@ use super::CommandError;
 use crate::http::address::Address;
 use crate::http::routes::Read;
 use crate::http::targets::{self, ActRequest};
+use crate::limits::{COMMAND_ANSWER_MS, COMMAND_STATUS_MS};
 use crate::protocol::write::ErrorBody;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use spoor::Act;
+use std::fmt;
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::{Agent, Body};
@@ -36,16 +38,30 @@ pub(super) enum CallError {
     },
     /// It could not be reached, or the connection broke: the call may have happened.
     Unreachable(String),
+    /// It took the call and said nothing for so long: the call may have happened.
+    Silent {
+        /// How long, in milliseconds.
+        waited_ms: u64,
+    },
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { body, .. } => write!(f, "the server says {}: {}", body.code, body.message),
+            Self::Unreachable(reason) => write!(f, "the server cannot be reached: {reason}"),
+            Self::Silent { waited_ms } => write!(
+                f,
+                "the server has the directory open and did not answer within {} s: is it stopped?",
+                waited_ms / 1_000
+            ),
+        }
+    }
 }
 
 impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
-        match error {
-            CallError::Refused { body, .. } => {
-                Self::Failed(format!("the server says {}: {}", body.code, body.message))
-            }
-            CallError::Unreachable(reason) => Self::Failed(format!("the server cannot be reached: {reason}")),
-        }
+        Self::Failed(error.to_string())
     }
 }
 
@@ -62,7 +78,7 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
             .build();
         let client = Self { agent: config.into(), base: format!("http://{}", address.address) };
-        let found: Instance = client.json("/api/v1/status")?;
+        let found: Instance = client.json_within(COMMAND_STATUS_MS, "/api/v1/status")?;
         if found.instance != address.instance {
             return Err(CommandError::Failed(format!(
                 "at {} is another server than the one that has the directory open",
@@ -74,12 +90,23 @@ impl Client {
 
     /// `GET path`, as text.
     pub(super) fn get(&self, path: &str) -> Result<Vec<u8>, CallError> {
-        answer(self.agent.get(format!("{}{path}", self.base)).call())
+        self.get_within(COMMAND_ANSWER_MS, path)
     }
 
     /// `GET path`, read as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        read(&self.get(path)?)
+        self.json_within(COMMAND_ANSWER_MS, path)
+    }
+
+    /// `GET path`, read as JSON, of a server that may take so long.
+    pub(super) fn json_within<T: DeserializeOwned>(&self, wait_ms: u64, path: &str) -> Result<T, CallError> {
+        read(&self.get_within(wait_ms, path)?)
+    }
+
+    fn get_within(&self, wait_ms: u64, path: &str) -> Result<Vec<u8>, CallError> {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        let limited = request.config().timeout_global(Some(Duration::from_millis(wait_ms))).build();
+        answer(wait_ms, limited.call())
     }
 
     /// Asks what `read` asks.
@@ -91,24 +118,33 @@ impl Client {
     pub(super) fn act(&self, act: &Act, dry_run: bool) -> Result<Vec<u8>, CallError> {
         let ActRequest { target, body } = targets::act(act, dry_run);
         let uri = format!("{}{target}", self.base);
-        match body {
+        let wait = Some(Duration::from_millis(COMMAND_ANSWER_MS));
+        let outcome = match body {
             Some(body) => {
-                let request = self.agent.post(uri).header("content-type", "application/json");
-                answer(request.send(body.to_string()))
+                let limited = self.agent.post(uri).config().timeout_global(wait).build();
+                limited.header("content-type", "application/json").send(body.to_string())
             }
-            None => answer(self.agent.delete(uri).call()),
-        }
+            None => self.agent.delete(uri).config().timeout_global(wait).build().call(),
+        };
+        answer(COMMAND_ANSWER_MS, outcome)
     }
 
     /// Posts an array of requests as history.
     pub(super) fn import<T: DeserializeOwned>(&self, array: &[u8]) -> Result<T, CallError> {
         let request = self.agent.post(format!("{}/api/v1/track?origin=import", self.base));
-        read(&answer(request.header("content-type", "application/json").send(array))?)
+        let limited = request.config().timeout_global(Some(Duration::from_millis(COMMAND_ANSWER_MS))).build();
+        read(&answer(COMMAND_ANSWER_MS, limited.header("content-type", "application/json").send(array))?)
     }
 }
 
-fn answer(outcome: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, CallError> {
-    let unreachable = |error: ureq::Error| CallError::Unreachable(error.to_string());
+fn answer(wait_ms: u64, outcome: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, CallError> {
+    let unreachable = |error: ureq::Error| match error {
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
+            CallError::Unreachable(error.to_string())
+        }
+        ureq::Error::Timeout(_) => CallError::Silent { waited_ms: wait_ms },
+        error => CallError::Unreachable(error.to_string()),
+    };
     let mut response = outcome.map_err(unreachable)?;
     let status = response.status().as_u16();
     let body =

@@ -1,8 +1,10 @@
-//! `spoor export`: all events as JSON lines, in the order of the log, up to where the log was when it began.
+//! `spoor export`: all events, or all requests, as JSON lines, in the order of the log, up to where the log was when
+//! it began.
 
 use super::client::Client;
 use super::progress::{Progress, Unit};
 use super::{CommandError, Place, reach};
+use crate::protocol::request;
 use crate::protocol::write::{self, StatusBody};
 use crate::settings::Configuration;
 use crate::store::Store;
@@ -23,6 +25,9 @@ pub(super) struct Arguments {
     /// Only events after this sequence number
     #[arg(long, value_name = "SEQ", default_value_t = 0)]
     after: u64,
+    /// The requests as they were sent, which `spoor import` takes, and not the events as they are read
+    #[arg(long)]
+    requests: bool,
 }
 
 pub(super) fn run(configuration: &Configuration, arguments: &Arguments) -> Result<ExitCode, CommandError> {
@@ -31,29 +36,34 @@ pub(super) fn run(configuration: &Configuration, arguments: &Arguments) -> Resul
         Some(path) => {
             let file = File::create(path).map_err(CommandError::file(path))?;
             let mut out = BufWriter::new(file);
-            let exported = export(&place, arguments.after, &mut out, path)?;
+            let exported = export(&place, arguments, &mut out, path)?;
             out.into_inner()
                 .map_err(io::IntoInnerError::into_error)
                 .and_then(|file| file.sync_all())
                 .map_err(CommandError::file(path))?;
             exported
         }
-        None => export(&place, arguments.after, &mut BufWriter::new(io::stdout().lock()), Path::new("-"))?,
+        None => export(&place, arguments, &mut BufWriter::new(io::stdout().lock()), Path::new("-"))?,
     };
     if let Place::Here(opened) = place {
         opened.close()?;
     }
-    eprintln!("{exported} events exported");
+    eprintln!("{exported} {} exported", if arguments.requests { "requests" } else { "events" });
     Ok(ExitCode::SUCCESS)
 }
 
-fn export(place: &Place, after: u64, out: &mut impl Write, path: &Path) -> Result<u64, CommandError> {
-    let reader = Reader::new(place)?;
+fn export(
+    place: &Place,
+    arguments: &Arguments,
+    out: &mut impl Write,
+    path: &Path,
+) -> Result<u64, CommandError> {
+    let reader = Reader::new(place, arguments.requests)?;
     let mut progress = Progress::new("export", Unit::Events, None);
-    let (mut exported, mut after) = (0, after);
+    let (mut exported, mut after) = (0, arguments.after);
     while let Some(page) = reader.page(after)? {
         after = page.last;
-        exported += page.events;
+        exported += page.count;
         match out.write_all(&page.lines) {
             // Whoever reads, such as `head`, has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exported),
@@ -68,26 +78,26 @@ fn export(place: &Place, after: u64, out: &mut impl Write, path: &Path) -> Resul
     }
 }
 
-/// Events as lines, with the sequence number of the last.
+/// Events or requests as lines, with the sequence number of the last.
 struct Lines {
     lines: Vec<u8>,
-    events: u64,
+    count: u64,
     last: u64,
 }
 
 impl Lines {
     fn new() -> Self {
-        Self { lines: Vec::new(), events: 0, last: 0 }
+        Self { lines: Vec::new(), count: 0, last: 0 }
     }
 
     fn add(&mut self, seq: u64, line: &[u8]) {
         self.lines.extend_from_slice(line);
-        self.events += 1;
+        self.count += 1;
         self.last = seq;
     }
 
     fn or_end(self) -> Option<Self> {
-        (self.events > 0).then_some(self)
+        (self.count > 0).then_some(self)
     }
 }
 
@@ -95,15 +105,16 @@ impl Lines {
 struct Reader<'a> {
     place: &'a Place,
     position: u64,
+    requests: bool,
 }
 
 impl<'a> Reader<'a> {
-    fn new(place: &'a Place) -> Result<Self, CommandError> {
+    fn new(place: &'a Place, requests: bool) -> Result<Self, CommandError> {
         let position = match place {
             Place::Here(opened) => opened.store()?.status().position,
             Place::Server(client) => client.json::<StatusBody>("/api/v1/status")?.position,
         };
-        Ok(Self { place, position })
+        Ok(Self { place, position, requests })
     }
 
     fn page(&self, after: u64) -> Result<Option<Lines>, CommandError> {
@@ -115,6 +126,14 @@ impl<'a> Reader<'a> {
 
     fn store_page(&self, store: &dyn Store, after: u64) -> Result<Option<Lines>, CommandError> {
         let mut page = Lines::new();
+        if self.requests {
+            for (seq, request) in store.requests_after(after, PAGE_MAX_ITEMS)? {
+                if seq.0 <= self.position {
+                    page.add(seq.0, &write::line(&request::request(&request)));
+                }
+            }
+            return Ok(page.or_end());
+        }
         for event in store.events_after(after, PAGE_MAX_ITEMS)? {
             if event.seq.0 <= self.position {
                 page.add(event.seq.0, &write::line(&write::event(&event)));
@@ -129,16 +148,18 @@ impl<'a> Reader<'a> {
             items: Vec<Box<RawValue>>,
         }
         #[derive(Deserialize)]
-        struct Seq {
+        struct Item {
             seq: u64,
+            request: Option<Box<RawValue>>,
         }
-        let path = format!("/api/v1/events?after={after}&limit={PAGE_MAX_ITEMS}");
+        let what = if self.requests { "requests" } else { "events" };
+        let path = format!("/api/v1/{what}?after={after}&limit={PAGE_MAX_ITEMS}");
         let mut page = Lines::new();
         for item in client.json::<Items>(&path)?.items {
-            let Seq { seq } = serde_json::from_str(item.get())
-                .map_err(|error| CommandError::Failed(format!("an event without seq: {error}")))?;
+            let Item { seq, request } = serde_json::from_str(item.get())
+                .map_err(|error| CommandError::Failed(format!("an item without seq: {error}")))?;
             if seq <= self.position {
-                page.add(seq, &write::line(&item));
+                page.add(seq, &write::line(&request.unwrap_or(item)));
             }
         }
         Ok(page.or_end())

@@ -3,6 +3,7 @@
 
 use super::routes::Read;
 use crate::protocol::identity;
+use crate::protocol::request;
 use crate::protocol::write::{self, CheckBody};
 use crate::store::Store;
 use spoor::model::{Page, ReadError, StoredEvent};
@@ -38,6 +39,11 @@ pub fn read(store: &dyn Store, read: &Read) -> Result<Vec<u8>, ReadError> {
         }
         Read::Events { after, limit } => {
             write::text(&write::page(&log_page(store.events_after(*after, *limit)?, *limit), write::event))
+        }
+        Read::Requests { after, limit } => {
+            let items = store.requests_after(*after, *limit)?;
+            let cursor = items.last().map(|(seq, _)| seq.0.to_string());
+            write::text(&write::page(&Page { items, cursor }, |(seq, sent)| request::logged(*seq, sent)))
         }
         Read::Check => write::text(&CheckBody::from(store.check()?)),
     })

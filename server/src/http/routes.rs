@@ -75,6 +75,13 @@ pub enum Read {
         /// At most so many.
         limit: usize,
     },
+    /// `GET /api/v1/requests`
+    Requests {
+        /// Sequence number after which the page begins.
+        after: u64,
+        /// It ends at so many events.
+        limit: usize,
+    },
     /// `GET /api/v1/check`
     Check,
 }
@@ -108,6 +115,7 @@ impl Read {
             Self::Session(_) => "/api/v1/sessions/{id}",
             Self::SessionEvents(..) => "/api/v1/sessions/{id}/events",
             Self::Events { .. } => "/api/v1/events",
+            Self::Requests { .. } => "/api/v1/requests",
             Self::Check => "/api/v1/check",
         }
     }
@@ -171,6 +179,7 @@ enum Shape<'a> {
     Session(&'a str),
     SessionEvents(&'a str),
     Events,
+    Requests,
     Check,
     Status,
     Health,
@@ -230,6 +239,7 @@ fn shape_of_v1<'a>(segments: &[&'a str]) -> Option<Shape<'a>> {
         ["sessions", id] if !id.is_empty() => Shape::Session(id),
         ["sessions", id, "events"] => Shape::SessionEvents(id),
         ["events"] => Shape::Events,
+        ["requests"] => Shape::Requests,
         ["check"] => Shape::Check,
         ["status"] => Shape::Status,
         _ => return None,
@@ -286,6 +296,10 @@ fn read(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Read, Problem> 
         Shape::Events => {
             Read::Events { after: parameters.after()?, limit: parameters.limit()?.unwrap_or(PAGE_MAX_ITEMS) }
         }
+        Shape::Requests => Read::Requests {
+            after: parameters.after()?,
+            limit: parameters.limit()?.unwrap_or(PAGE_MAX_ITEMS),
+        },
         Shape::Check => Read::Check,
         // `call` and `act` have taken all others.
         _ => return Err(unknown()),
@@ -380,6 +394,7 @@ mod tests {
             ("GET", "/api/v1/sessions/s", "read s"),
             ("GET", "/api/v1/sessions/s/events", "/api/v1/sessions/{id}/events"),
             ("GET", "/api/v1/events?after=5&limit=1", "/api/v1/events"),
+            ("GET", "/api/v1/requests?after=5&limit=1", "/api/v1/requests"),
             ("GET", "/api/v1/events?after=-1", "parameter_invalid after"),
             ("GET", "/api/v1/check", "/api/v1/check"),
             ("GET", "/api/v1/status", "/api/v1/status"),

@@ -28,10 +28,8 @@ pub fn read(read: &Read) -> String {
         Read::Quarantine(request) => with("quarantine".to_owned(), page(request)),
         Read::Session(id) => with(format!("sessions/{}", escaped(id)), []),
         Read::SessionEvents(id, request) => with(format!("sessions/{}/events", escaped(id)), page(request)),
-        Read::Events { after, limit } => with(
-            "events".to_owned(),
-            [("after", Some(after.to_string())), ("limit", Some(limit.to_string()))],
-        ),
+        Read::Events { after, limit } => with("events".to_owned(), of_the_log(*after, *limit)),
+        Read::Requests { after, limit } => with("requests".to_owned(), of_the_log(*after, *limit)),
         Read::Check => with("check".to_owned(), []),
     }
 }
@@ -90,6 +88,10 @@ fn past(as_of: AsOf) -> [Parameter; 2] {
     [("at", as_of.at.map(|time| time.to_string())), ("until", as_of.until.map(|time| time.to_string()))]
 }
 
+fn of_the_log(after: u64, limit: usize) -> [Parameter; 2] {
+    [("after", Some(after.to_string())), ("limit", Some(limit.to_string()))]
+}
+
 fn page(request: &PageRequest) -> [Parameter; 5] {
     let PageRequest { limit, cursor, event_type, from, to } = request;
     [
@@ -138,6 +140,7 @@ mod tests {
             Read::Session(id()),
             Read::SessionEvents(id(), events),
             Read::Events { after: 7, limit: 9 },
+            Read::Requests { after: 7, limit: 9 },
             Read::Check,
         ];
         for expected in reads {

@@ -273,7 +273,7 @@ reader! {
 }
 
 /// The user agent that a context names. Contexts are free: one of another type is not our business.
-fn user_agent(context: &Json) -> Option<String> {
+pub(super) fn user_agent(context: &Json) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Names {
         user_agent: Option<serde_json::Value>,

@@ -3,6 +3,7 @@
 pub mod act;
 pub mod identity;
 pub mod json;
+pub mod request;
 pub mod write;
 
 mod walk;

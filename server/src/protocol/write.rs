@@ -189,7 +189,7 @@ fn raw<S: Serializer>(json: &Json, serializer: S) -> Result<S::Ok, S::Error> {
     }
 }
 
-struct RawJson<'a>(&'a Json);
+pub(super) struct RawJson<'a>(pub(super) &'a Json);
 
 impl Serialize for RawJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -198,7 +198,7 @@ impl Serialize for RawJson<'_> {
 }
 
 /// Pairs as an object, in their order.
-struct Object<'a, V>(&'a [(String, V)]);
+pub(super) struct Object<'a, V>(pub(super) &'a [(String, V)]);
 
 impl<V> Object<'_, V> {
     fn write<S: Serializer, T: Serialize>(

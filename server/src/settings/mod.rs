@@ -289,6 +289,9 @@ fn read(mut layers: Layers) -> Result<Effective, SettingsError> {
     let engine = &mut configuration.engine;
     let mut store = layers.section("store")?;
     if let Some(dir) = store.text("dir")? {
+        if dir.trim().is_empty() {
+            return Err(SettingsError::key("store.dir", "it must name a directory"));
+        }
         configuration.data_dir = PathBuf::from(dir);
     }
     put(&mut engine.store.cache_bytes, store.size("cache")?);

@@ -371,6 +371,11 @@ impl Store for Fake {
         Ok(if after < 7 { vec![event] } else { Vec::new() })
     }
 
+    fn requests_after(&self, after: u64, _: usize) -> Result<Vec<(EventSeq, TrackRequest)>, Error> {
+        let request = TrackRequest { session: Some("s".to_owned()), ..TrackRequest::default() };
+        Ok(if after < 7 { vec![(EventSeq(7), request)] } else { Vec::new() })
+    }
+
     fn check(&self) -> Result<CheckReport, Error> {
         Ok(CheckReport {
             status: self.status(),

@@ -34,6 +34,49 @@ pub enum Fault {
     PowerCut,
 }
 
+/// One thing to try: a fault at one operation, and how the machine ends after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trial {
+    /// Number of the operation.
+    pub operation: u64,
+    /// What happens there.
+    pub fault: Fault,
+    /// Chooses what is left afterwards: see [`SimDisk::after`].
+    pub seed: u64,
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at operation {}, seed {}", self.fault, self.operation, self.seed)
+    }
+}
+
+impl Trial {
+    /// Each of some faults at each of some operations, with each of so many seeds.
+    pub fn all(
+        operations: impl IntoIterator<Item = u64>,
+        faults: &[Fault],
+        seeds: u64,
+    ) -> impl Iterator<Item = Self> {
+        operations.into_iter().flat_map(move |operation| {
+            let of = move |fault: &Fault| {
+                let fault = *fault;
+                (0..seeds).map(move |seed| Self { operation, fault, seed: seed * 1_001 + operation })
+            };
+            faults.iter().flat_map(of)
+        })
+    }
+
+    /// Does `work` on an empty disk until it is done or meets the fault; returns what it returned, and the disk as
+    /// the machine finds it when it comes up again.
+    pub fn run<T>(self, work: impl FnOnce(&Arc<dyn Disk>) -> T) -> (T, SimDisk) {
+        let disk = SimDisk::new();
+        disk.fault_at(self.operation, self.fault);
+        let done = work(&disk.shared());
+        (done, disk.after(self.fault, self.seed))
+    }
+}
+
 #[derive(Default)]
 struct State {
     files: Vec<File>,
@@ -126,6 +169,20 @@ impl SimDisk {
         state.dead = true;
         let alive = State { locks: BTreeSet::new(), dead: false, fault: None, ..survivor };
         Self { state: Arc::new(Mutex::new(alive)) }
+    }
+
+    /// What is left when the machine comes up again after a fault: its power went, or after a failure the process
+    /// was ended and the machine went on, or its power went in the end, as `seed` says.
+    #[must_use]
+    pub fn after(&self, fault: Fault, seed: u64) -> Self {
+        let went_on = fault != Fault::PowerCut && seed.is_multiple_of(2);
+        if went_on { self.kill() } else { self.power_cut(seed) }
+    }
+
+    /// The same disk, as the store takes it.
+    #[must_use]
+    pub fn shared(&self) -> Arc<dyn Disk> {
+        Arc::new(self.clone())
     }
 
     fn act<T>(&self, action: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {

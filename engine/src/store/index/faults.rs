@@ -26,6 +26,12 @@ pub(super) fn opening(path: &Path) -> impl Fn(redb::Error) -> Error + '_ {
     }
 }
 
+/// redb panicked at a page.
+pub(super) fn damaged(path: &Path) -> Error {
+    let reason = "a page is damaged; `spoor rebuild` makes the index anew from the log".to_owned();
+    Error::Damaged { path: path.to_owned(), offset: 0, reason }
+}
+
 /// The file cannot be used.
 pub(super) fn unusable(path: &Path, reason: &str) -> Error {
     Error::IndexUnusable { reason: format!("{}: {reason}", path.display()) }

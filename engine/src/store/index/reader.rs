@@ -2,13 +2,20 @@
 //!
 //! It never waits for a checkpoint and no checkpoint waits for it. While it lives, the pages that later
 //! checkpoints replace are not used again and the file grows, so nobody may hold one for long.
+//!
+//! redb panics at some pages that were changed outside it, in the middle of a read. Here that becomes
+//! [`Error::Damaged`], since neither a caller's thread nor the writer may die of a bad disk.
 
 use std::fmt;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Key, ReadOnlyTable, ReadTransaction, ReadableTableMetadata, TableDefinition, Value};
+use redb::{
+    Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition,
+    Value,
+};
 
 use super::faults;
 use super::tables::{ABOUT, ABOUT_META, AnyBytes, NumberKey, RepeatKey, RepeatValue, Shape, TableId};
@@ -39,8 +46,11 @@ pub enum Order {
     Descending,
 }
 
-/// The rows of a range, read as they are asked for. Holds the state it reads.
-pub struct Rows(Box<dyn Iterator<Item = Result<Row, Error>> + Send>);
+/// The rows of a range, read as they are asked for. Holds the state it reads. Ends after an error.
+pub struct Rows {
+    rows: Option<Box<dyn Iterator<Item = Result<Row, Error>> + Send>>,
+    path: Arc<Path>,
+}
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -49,7 +59,12 @@ impl Iterator for Rows {
     type Item = Result<Row, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
+        let rows = self.rows.as_mut()?;
+        let next = guarded(&self.path, || rows.next().transpose()).transpose();
+        if !matches!(next, Some(Ok(_))) {
+            self.rows = None;
+        }
+        next
     }
 }
 
@@ -66,10 +81,19 @@ impl fmt::Debug for IndexReader {
 }
 
 impl IndexReader {
-    pub(super) fn begin(path: Arc<Path>, transaction: &ReadTransaction) -> Result<Self, redb::Error> {
-        let about = transaction.open_table(ABOUT)?;
-        let tables =
-            TableId::ALL.iter().map(|table| Opened::open(*table, transaction)).collect::<Result<_, _>>()?;
+    /// The last state of `database`; `fault` puts redb's errors into our words.
+    pub(super) fn begin(
+        path: Arc<Path>,
+        database: &Database,
+        fault: impl Fn(redb::Error) -> Error,
+    ) -> Result<Self, Error> {
+        let open = || {
+            let transaction = database.begin_read()?;
+            let about = transaction.open_table(ABOUT)?;
+            let tables = TableId::ALL.iter().map(|table| Opened::open(*table, &transaction));
+            Ok((about, tables.collect::<Result<_, redb::Error>>()?))
+        };
+        let (about, tables) = guarded(&path, || open().map_err(fault))?;
         Ok(Self(Arc::new(Inner { path, about, tables })))
     }
 
@@ -82,8 +106,10 @@ impl IndexReader {
     }
 
     pub(super) fn about(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        let guard = self.0.about.get(key).map_err(|error| self.fault(error))?;
-        Ok(guard.map(|guard| guard.value().to_vec()))
+        guarded(&self.0.path, || {
+            let guard = self.0.about.get(key).map_err(|error| self.fault(error))?;
+            Ok(guard.map(|guard| guard.value().to_vec()))
+        })
     }
 
     /// Calls `read` with the value of a key, and returns what it returns; nothing if there is no such row.
@@ -110,8 +136,10 @@ impl IndexReader {
     /// As [`IndexReader::meta`].
     pub fn repeat(&self, key: u128) -> Result<Option<u64>, Error> {
         let Opened::Repeats(table) = self.table(TableId::Repeats)? else { return Ok(None) };
-        let guard = table.get(&key.to_be_bytes()).map_err(|error| self.fault(error))?;
-        Ok(guard.map(|guard| u64::from_be_bytes(*guard.value())))
+        guarded(&self.0.path, || {
+            let guard = table.get(&key.to_be_bytes()).map_err(|error| self.fault(error))?;
+            Ok(guard.map(|guard| u64::from_be_bytes(*guard.value())))
+        })
     }
 
     /// The rows with keys from `from`, inclusive, to `to`, exclusive, or to the end of the table. Bounds
@@ -121,7 +149,7 @@ impl IndexReader {
     /// As [`IndexReader::meta`], here and from each row.
     pub fn range(&self, table: TableId, from: &[u8], to: Option<&[u8]>, order: Order) -> Result<Rows, Error> {
         if to.is_some_and(|to| from >= to) {
-            return Ok(Rows(Box::new(std::iter::empty())));
+            return Ok(Rows { rows: None, path: self.0.path.clone() });
         }
         match self.table(table)? {
             Opened::Bytes(table) => self.range_in(table, from, to, order),
@@ -135,12 +163,13 @@ impl IndexReader {
     /// # Errors
     /// As [`IndexReader::meta`].
     pub fn length(&self, table: TableId) -> Result<u64, Error> {
-        match self.table(table)? {
+        let table = self.table(table)?;
+        let length = || match table {
             Opened::Bytes(table) => table.len(),
             Opened::Numbered(table) => table.len(),
             Opened::Repeats(table) => table.len(),
-        }
-        .map_err(|error| self.fault(error))
+        };
+        guarded(&self.0.path, || length().map_err(|error| self.fault(error)))
     }
 
     fn table(&self, table: TableId) -> Result<&Opened, Error> {
@@ -155,8 +184,10 @@ impl IndexReader {
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, Error> {
         let key = fitted::<K>(&self.0.path, "a key", key)?;
-        let guard = table.get(key).map_err(|error| self.fault(error))?;
-        Ok(guard.map(|guard| read(V::as_bytes(&guard.value()).as_ref())))
+        guarded(&self.0.path, || {
+            let guard = table.get(key).map_err(|error| self.fault(error))?;
+            Ok(guard.map(|guard| read(V::as_bytes(&guard.value()).as_ref())))
+        })
     }
 
     fn range_in<K: Key + Send, V: Value + Send>(
@@ -169,7 +200,8 @@ impl IndexReader {
         let from = bound::<K>(from, Bound::Included, Bound::Excluded);
         let to = to.map_or(Bound::Unbounded, |to| bound::<K>(to, Bound::Excluded, Bound::Included));
         let bounds = (from.as_ref().map(|key| K::from_bytes(key)), to.as_ref().map(|key| K::from_bytes(key)));
-        let rows = table.range::<K::SelfType<'_>>(bounds).map_err(|error| self.fault(error))?;
+        let range = || table.range::<K::SelfType<'_>>(bounds).map_err(|error| self.fault(error));
+        let rows = guarded(&self.0.path, range)?;
         let path = self.0.path.clone();
         let owned = move |row: Result<(redb::AccessGuard<'_, K>, redb::AccessGuard<'_, V>), _>| {
             let (key, value) =
@@ -177,10 +209,11 @@ impl IndexReader {
             let key = K::as_bytes(&key.value()).as_ref().to_vec();
             Ok((key, V::as_bytes(&value.value()).as_ref().to_vec()))
         };
-        Ok(Rows(match order {
+        let rows: Box<dyn Iterator<Item = _> + Send> = match order {
             Order::Ascending => Box::new(rows.map(owned)),
             Order::Descending => Box::new(rows.rev().map(owned)),
-        }))
+        };
+        Ok(Rows { rows: Some(rows), path: self.0.path.clone() })
     }
 
     fn fault(&self, error: redb::StorageError) -> Error {
@@ -197,6 +230,12 @@ impl Opened {
             Shape::Repeats => Self::Repeats(transaction.open_table(TableDefinition::new(name))?),
         })
     }
+}
+
+/// What `read` gives; a panic in it is a damaged page. Nothing that `read` touches is used for writing, and
+/// redb's locks say themselves when a thread died holding them.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(faults::damaged(path)))
 }
 
 /// `bytes` as a key or value of redb; those of a fixed width must have it.

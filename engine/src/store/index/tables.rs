@@ -75,6 +75,8 @@ pub(super) const ABOUT: TableDefinition<'static, &'static str, AnyBytes> = Table
 pub(super) const ABOUT_FORMAT: &str = "format";
 /// Key in [`ABOUT`]: what the last checkpoint was given as its meta.
 pub(super) const ABOUT_META: &str = "meta";
+/// Key in [`ABOUT`]: what the last rewriting was given as its mark, 8 bytes little-endian.
+pub(super) const ABOUT_REWRITTEN: &str = "rewritten";
 
 impl TableId {
     /// Every table, in the order of the enum.

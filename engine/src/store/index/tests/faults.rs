@@ -6,13 +6,21 @@ use super::*;
 
 const PATH: &str = "/data/index.redb";
 const CHECKPOINTS: u64 = 3;
+/// Before this one the index is rewritten.
+const REWRITTEN_BEFORE: u64 = 2;
 /// Power cuts tried at each operation; each loses other writes.
 const CUTS: u64 = 3;
 
-/// Creates an index and writes to it until it fails. Returns how many checkpoints were promised.
+/// Creates an index and writes to it until it fails; on the way it is rewritten. Returns how many checkpoints
+/// were promised.
 fn work(disk: &FaultyDisk) -> Result<u64, u64> {
-    let index = open(disk, Path::new(PATH)).map_err(|_| 0_u64)?;
+    let mut index = open(disk, Path::new(PATH)).map_err(|_| 0_u64)?;
     for number in 0..CHECKPOINTS {
+        if number == REWRITTEN_BEFORE {
+            index.rewrite(disk, OPTIONS, number).map_err(|_| number)?;
+            index = open(disk, Path::new(PATH)).map_err(|_| number)?;
+            assert_eq!(index.rewritten().map_err(|_| number)?, number);
+        }
         write(&index, number).map_err(|_| number)?;
     }
     index.close().map_err(|_| CHECKPOINTS)?;
@@ -27,6 +35,7 @@ fn check(disk: &FaultyDisk, promised: u64, what: &str) {
     write(&index, found).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(whole(&index.reader().unwrap()), Some(found), "{what}");
     index.close().unwrap();
+    assert!(disk.list(Path::new("/data")).unwrap().iter().all(|name| !name.contains(".new")), "{what}");
 }
 
 fn operations_of_a_run() -> u64 {

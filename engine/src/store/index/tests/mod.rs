@@ -322,6 +322,45 @@ fn verifying_finds_changed_bytes() {
     assert!(matches!(Index::open(&RealDisk, &path, verify, pace()), Err(Error::IndexUnusable { .. })));
 }
 
+/// Bytes of a file that is open are changed, page by page: every read gives a row or an error, and no thread dies.
+#[test]
+fn a_read_that_meets_a_damaged_page_is_an_error() {
+    use std::os::unix::fs::FileExt;
+    let (_dir, path) = place();
+    let index = open(&RealDisk, &path).unwrap();
+    for number in 0..30 {
+        write(&index, number).unwrap();
+    }
+    let reader = index.reader().unwrap();
+    index.close().unwrap();
+    drop(reader);
+    let good = std::fs::read(&path).unwrap();
+    let mut failed = 0;
+    for filling in [0xff, 0, 0x5a] {
+        std::fs::write(&path, &good).unwrap();
+        let index = open(&RealDisk, &path).unwrap();
+        let reader = index.reader().unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        // The first page is redb's own and in memory.
+        for page in 1..good.len() / 4_096 {
+            file.write_all_at(&[filling; 2_000], page as u64 * 4_096).unwrap();
+        }
+        for table in TableId::ALL {
+            let rows = reader.range(table, &[], None, Order::Descending);
+            failed += usize::from(rows.map_or(true, |mut rows| rows.any(|row| row.is_err())));
+        }
+        for dense in 0..600_u64 {
+            let repeat = (u128::from(dense) << 64) | u128::from(dense.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            failed += usize::from(reader.repeat(repeat).is_err());
+            failed += usize::from(reader.get(TableId::Sessions, &dense.to_be_bytes(), |_| ()).is_err());
+        }
+        drop(reader);
+        // Closing finds the damage, or does not look at it.
+        let _ = index.close();
+    }
+    assert!(failed > 0, "nothing was damaged");
+}
+
 #[test]
 fn a_removed_index_is_made_anew_and_a_half_made_one_is_no_hindrance() {
     let (_dir, path) = place();
@@ -336,6 +375,46 @@ fn a_removed_index_is_made_anew_and_a_half_made_one_is_no_hindrance() {
     let index = open(&RealDisk, &path).unwrap();
     assert_eq!(whole(&index.reader().unwrap()), None);
     assert_eq!(RealDisk.list(&parent(&path)).unwrap(), ["index.redb"]);
+}
+
+#[test]
+fn a_rewritten_index_has_the_same_rows_on_fewer_pages() {
+    let (_dir, path) = place();
+    let index = open(&RealDisk, &path).unwrap();
+    assert_eq!(index.rewritten().unwrap(), 0);
+    for number in 0..20 {
+        write(&index, number).unwrap();
+        // Every other row, and then those in between, as sessions that go on at once.
+        let rows = (0..4_000_u128).map(|row| ((row * 20 + u128::from(number)) << 64, number));
+        index.checkpoint(&number.to_le_bytes(), |writer| writer.write_repeats(rows)).unwrap();
+    }
+    let rows = |index: &Index| {
+        let reader = index.reader().unwrap();
+        TableId::ALL.map(|table| {
+            let rows = reader.range(table, &[], None, Order::Ascending).unwrap();
+            rows.map(Result::unwrap).collect::<Vec<_>>()
+        })
+    };
+    let (before, old_bytes) = (rows(&index), std::fs::metadata(&path).unwrap().len());
+    index.rewrite(&RealDisk, OPTIONS, 42).unwrap();
+    let index = open(&RealDisk, &path).unwrap();
+    assert_eq!(
+        (index.rewritten().unwrap(), index.reader().unwrap().meta().unwrap()),
+        (42, Some(19_u64.to_le_bytes().into()))
+    );
+    assert!(rows(&index) == before);
+    let new_bytes = std::fs::metadata(&path).unwrap().len();
+    assert!(new_bytes * 3 < old_bytes * 2, "{old_bytes} bytes became {new_bytes}");
+    write(&index, 20).unwrap();
+}
+
+#[test]
+fn a_rewriting_that_was_cut_off_leaves_nothing() {
+    let (_dir, path) = place();
+    open(&RealDisk, &path).unwrap().close().unwrap();
+    std::fs::write(unfinished(&path), b"half of a page").unwrap();
+    open(&RealDisk, &path).unwrap();
+    assert!(!unfinished(&path).exists());
 }
 
 #[test]
