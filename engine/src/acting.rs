@@ -148,7 +148,13 @@ impl Snapshot {
     }
 
     /// What an act did, or would do, in words.
-    pub(crate) fn act_reply(&self, act: &Act, plan: &Plan, seq: Option<EventSeq>) -> Result<ActReply, Error> {
+    pub(crate) fn act_reply(
+        &self,
+        act: &Act,
+        plan: &Plan,
+        seq: Option<EventSeq>,
+        not_retaken: Vec<EventSeq>,
+    ) -> Result<ActReply, Error> {
         let links = |ends: &[Ends]| ends.iter().map(|ends| self.link(*ends)).collect::<Result<Vec<_>, _>>();
         let sizes = |sizes: &[Size]| sizes.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>();
         let one_merge = matches!(act, Act::Merge { .. } | Act::Attach { .. } | Act::Decide { .. });
@@ -160,7 +166,7 @@ impl Snapshot {
             added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(&plan.added)? },
             before: sizes(&plan.before)?,
             after: sizes(&plan.after)?,
-            not_retaken: self.not_retaken(act, plan)?,
+            not_retaken,
         })
     }
 
@@ -173,8 +179,9 @@ impl Snapshot {
         })
     }
 
-    /// Decisions of conflicts and limits in persons that come apart, since the merge that is undone.
-    fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
+    /// Decisions of conflicts and limits in persons that come apart, since the merge that is undone; as they are
+    /// before that.
+    pub(crate) fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
         let Act::Undo { merge, .. } = act else { return Ok(Vec::new()) };
         let Some((since, _)) = numbers_of_id(merge, 'm') else { return Ok(Vec::new()) };
         let version = self.version()?;
