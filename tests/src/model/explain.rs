@@ -18,7 +18,7 @@ impl Model {
         let mut rows: Vec<usize> = (0..self.links.len())
             .filter(|&row| person.iter().any(|&fragment| self.links[row].touches(fragment)))
             .collect();
-        rows.sort_by_key(|&row| Reverse((self.links[row].first, row)));
+        rows.sort_by_key(|&row| (Reverse(self.links[row].last), row));
         cut(rows.into_iter().map(|row| self.shown_link(row)).collect(), page)
     }
 
@@ -28,7 +28,9 @@ impl Model {
     /// As [`Model::profile`].
     pub fn profile_history(&self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
         let person = self.person(self.fragment_by_id(id)?);
-        let rows = self.happened.iter().rev().filter(|row| person.contains(&row.fragment));
+        let rows = self.happened.iter().rev().filter(|row| {
+            [Some(row.fragment), row.other].into_iter().flatten().any(|end| person.contains(&end))
+        });
         let entries = rows.map(|row| HistoryEntry {
             seq: EventSeq(row.sequence),
             at: row.at,
@@ -48,8 +50,9 @@ impl Model {
     /// # Errors
     /// As [`Model::profile`].
     pub fn quarantine(&self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
-        let waiting = self.quarantined.iter().rev().filter(|entry| !entry.decided);
-        let shown = waiting.map(|entry| {
+        let mut waiting: Vec<_> = self.quarantined.iter().filter(|entry| !entry.decided).collect();
+        waiting.sort_by_key(|entry| Reverse(entry.sequence));
+        let shown = waiting.into_iter().map(|entry| {
             let link = &self.links[entry.link];
             let LinkTo::Identifier(identifier) = &link.to else { panic!("no direct link waits") };
             let own = self.primary_id(link.fragment);
@@ -169,7 +172,9 @@ impl Model {
 
     fn carried(&self, link: &LinkRow) -> usize {
         match &link.to {
-            LinkTo::Identifier(identifier) => self.carriers(identifier, None),
+            LinkTo::Identifier(identifier) => {
+                self.links.iter().filter(|link| link.joins() && link.is_of(identifier)).count()
+            }
             LinkTo::Fragment { .. } => 0,
         }
     }
@@ -223,7 +228,10 @@ impl Model {
                     LinkEnds::Identifier { profile, identifier: identifier.to_string() }
                 }
                 LinkTo::Fragment { other, kind } => {
-                    LinkEnds::Profiles { profile, other: self.fragments[*other].id.clone(), kind }
+                    // The older one first.
+                    let [one, two] = [link.fragment.min(*other), link.fragment.max(*other)]
+                        .map(|end| self.fragments[end].id.clone());
+                    LinkEnds::Profiles { profile: one, other: two, kind }
                 }
             },
             state: match link.state {

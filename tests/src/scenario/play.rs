@@ -93,8 +93,9 @@ impl Player {
                 self.show_profile(answer)
             }
             Step::Identifier(identifier, as_of) => {
+                // No id was asked for, so that any of the person's may stand there.
                 let answer = self.target.profile_of_identifier(identifier, *as_of);
-                self.show_profile(answer)
+                self.show_profile(answer.map(|found| Profile { id: found.primary_id.clone(), ..found }))
             }
             Step::Act(act, dry_run) => self.act(act, *dry_run),
             Step::Explain(from, to) => {
