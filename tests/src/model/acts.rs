@@ -197,8 +197,6 @@ impl Model {
                 .for_each(|entry| entry.decided = true);
         }
         let attach_only = self.attach_only(&identifier.namespace, Merges::Always, true);
-        let held =
-            self.link_row(fragment, &identifier).is_some_and(|row| self.links[row].state == State::Holds);
         let verdict = self.verdict(fragment, &identifier, attach_only, None);
         let joining = attach_only.is_none();
         let doing = self.carry_out_by_hand(fragment, &identifier, verdict, (true, joining), stamp)?;
