@@ -146,6 +146,8 @@ impl Model {
             }
         }
         let link = self.direct_link(one, two, "hand", stamp).expect("its cut was lifted");
+        // Nobody vouches more for a link than who makes it by hand.
+        self.links[link].verified = true;
         self.links[link].last = self.sequence;
         self.links[link].last_seen = stamp;
         self.hold(link);
@@ -254,7 +256,7 @@ impl Model {
             doing
         } else {
             self.links[entry.link].state = State::Rejected;
-            Doing { fragments: vec![link.fragment], removed: vec![entry.link], ..Doing::default() }
+            Doing { fragments: vec![link.fragment], ..Doing::default() }
         };
         let (merge, kind) = (doing.merge.clone(), if approve { "approved" } else { "rejected" });
         self.note(stamp, kind, link.fragment, |row| row.merge = merge);
