@@ -88,7 +88,11 @@ pub fn settings() -> Settings {
             IdentificationPoint {
                 event: "purchase".to_owned(),
                 source: "*".to_owned(),
-                identifiers: [("card".to_owned(), "properties.card".to_owned())].into(),
+                identifiers: [
+                    ("card".to_owned(), "properties.card".to_owned()),
+                    ("badge".to_owned(), "properties.badge".to_owned()),
+                ]
+                .into(),
                 verified: false,
             },
             IdentificationPoint {
@@ -155,11 +159,13 @@ fn reads() -> Vec<Step> {
         steps.push(Step::Profile(profile.clone(), AsOf::default()));
         steps.push(Step::Pages(PageOf::Events, profile.clone(), page()));
         steps.push(Step::Pages(PageOf::Links, profile.clone(), page()));
-        steps.push(Step::Explain("P1".to_owned(), profile.clone()));
         steps.push(Step::Pages(PageOf::Sessions, profile, PageRequest::default()));
     }
     let spaces = ["web", "store", "quiet", "backend"];
     let own = (0..SESSIONS).flat_map(|count| spaces.map(|space| format!("{space}:s-{count}")));
+    for count in 2..=LABELS {
+        steps.push(Step::Explain("P1".to_owned(), format!("P{count}")));
+    }
     for (namespace, begin, end) in VALUES {
         let values = (0..4).map(|number| format!("{namespace}:{begin}{number}{end}"));
         steps.extend(values.map(|value| Step::Identifier(value, AsOf::default())));
@@ -311,7 +317,9 @@ impl HistoryMaker {
             ("purchase", 0) => Some(json_text(&json!({"value": 19.95}))),
             ("purchase", 1) => {
                 let cards = [json!("c-0"), json!(["c-1", "c-2"]), json!(["c-3", 5, true])];
-                Some(json_text(&json!({"value": 5, "card": self.dice.pick(&cards)})))
+                let badge = ["b-0", "b-1", "null"][usize::try_from(self.dice.below(3)).expect("small")];
+                let card = self.dice.pick(&cards);
+                Some(json_text(&json!({"value": 5, "card": card, "badge": badge})))
             }
             ("purchase", 2) => Some(json_text(&json!({"value": "much", "revenue": 3}))),
             _ => None,
@@ -334,13 +342,13 @@ impl HistoryMaker {
     fn identifier(&mut self) -> (String, String) {
         let number = self.dice.below(4);
         let (namespace, value) = match self.dice.below(20) {
-            0..5 => ("user_id", format!("u-{number}")),
-            5..9 => ("email", format!("U{number}@example.com")),
+            0..4 => ("user_id", format!("u-{number}")),
+            4..8 => ("email", format!("U{number}@example.com")),
             9 => (
                 "email",
                 (*self.dice.pick(&["info@example.com", "test-1@example.com", "x", "null"])).to_owned(),
             ),
-            10..12 => ("badge", format!("b-{number}")),
+            9..12 => ("badge", format!("b-{number}")),
             12..15 => ("card", format!("c-{number}")),
             15 => ("sworn", format!("s-{number}")),
             16 => ("noted", format!("n-{number}")),

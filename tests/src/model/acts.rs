@@ -146,6 +146,8 @@ impl Model {
             }
         }
         let link = self.direct_link(one, two, "hand", stamp).expect("its cut was lifted");
+        // Nobody vouches more for a link than who makes it by hand.
+        self.links[link].verified = true;
         self.links[link].last = self.sequence;
         self.links[link].last_seen = stamp;
         self.hold(link);
@@ -197,8 +199,6 @@ impl Model {
                 .for_each(|entry| entry.decided = true);
         }
         let attach_only = self.attach_only(&identifier.namespace, Merges::Always, true);
-        let held =
-            self.link_row(fragment, &identifier).is_some_and(|row| self.links[row].state == State::Holds);
         let verdict = self.verdict(fragment, &identifier, attach_only, None);
         let joining = attach_only.is_none();
         let doing = self.carry_out_by_hand(fragment, &identifier, verdict, (true, joining), stamp)?;
@@ -256,7 +256,7 @@ impl Model {
             doing
         } else {
             self.links[entry.link].state = State::Rejected;
-            Doing { fragments: vec![link.fragment], removed: vec![entry.link], ..Doing::default() }
+            Doing { fragments: vec![link.fragment], ..Doing::default() }
         };
         let (merge, kind) = (doing.merge.clone(), if approve { "approved" } else { "rejected" });
         self.note(stamp, kind, link.fragment, |row| row.merge = merge);
