@@ -4,6 +4,7 @@
 use crate::act::{Act, ActError, ActReply, ProfileSize};
 use crate::core::acts::{Deed, Plan, Refusal, Size};
 use crate::core::decision::{Decision, Effect, Ends, LinkResult};
+use crate::core::graph::link_row;
 use crate::core::identifiers::{CommandIdentifier, identifier};
 use crate::core::root::{root_of, some_members_of};
 use crate::core::rows::{IdentifierKey, LinkKey, ListKey, ListKind, NameKey, NameKind};
@@ -123,6 +124,10 @@ impl Snapshot {
             _ => None,
         });
         let (link, verified) = entries.nth(usize::from(place)).ok_or_else(unknown)?;
+        if link_row(self.version()?, Ends::Identifier(link))?.entry != Some((seq, place)) {
+            let message = "the link was decided, and held back again since: under another id";
+            return Err(ActError::Conflict(Rejection::new("quarantine_decided", "quarantine", message)));
+        }
         let (namespace, value) = self.identifier_name(link.identifier)?;
         let found = CommandIdentifier { namespace, value, fault: None, verified, namespace_no: None };
         Ok((link, found))

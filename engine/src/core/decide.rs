@@ -65,6 +65,8 @@ pub(super) struct Decider<'a, S> {
     pub(super) chosen: Vec<ProfileAt>,
     /// How many merges there were at the position of the next event.
     pub(super) merges: u16,
+    /// How many links were quarantined at the position of the next event.
+    pub(super) quarantined: u16,
     /// Settings of namespaces that were looked up.
     pub(super) namespaces: Vec<(NamespaceNo, Option<&'a Namespace>)>,
     draws: u64,
@@ -93,6 +95,7 @@ impl<'a, S: View> Decider<'a, S> {
             first_seq,
             chosen: Vec::new(),
             merges: 0,
+            quarantined: 0,
             namespaces: Vec::new(),
             draws: 0,
         }

@@ -201,6 +201,8 @@ pub enum Effect {
         identifier: IdentifierNo,
         /// The limit that stands in the way.
         limit: Limit,
+        /// How many of this position were quarantined before it.
+        place: u16,
         /// Whether somebody vouches for it.
         verified: bool,
         /// Event time.
@@ -302,6 +304,8 @@ pub struct LinkResult {
     pub merge: Option<u16>,
     /// Oldest fragments of the two profiles as they were before, this event's first.
     pub sides: Option<(FragmentNo, FragmentNo)>,
+    /// Of a link in quarantine: the position that brought it there, and its place among those of that position.
+    pub entry: Option<(EventSeq, u16)>,
 }
 
 /// The reason of an outcome.

@@ -23,7 +23,7 @@ use super::rows::{
 use super::sources::Namespace;
 use super::view::State;
 use crate::error::Error;
-use crate::ids::{FragmentNo, IdentifierNo, NamespaceNo, ProfileKey};
+use crate::ids::{EventSeq, FragmentNo, IdentifierNo, NamespaceNo, ProfileKey};
 use crate::limits::DEVICE_MAX_SEATS;
 use crate::reply::LinkOutcome;
 use crate::settings::Merges;
@@ -62,6 +62,8 @@ pub(super) struct Resolved {
     pub sides: Option<(FragmentNo, FragmentNo)>,
     /// The fragment that it went to.
     pub fragment: FragmentNo,
+    /// Of a link in quarantine: see [`LinkResult::entry`].
+    pub entry: Option<(EventSeq, u16)>,
 }
 
 /// Whoever an identifier leads to.
@@ -130,6 +132,7 @@ impl<'a, S: State> Decider<'a, S> {
                 code: resolved.code,
                 merge: resolved.merge,
                 sides: resolved.sides,
+                entry: resolved.entry,
             });
         }
         Ok((choice, results))
@@ -147,14 +150,15 @@ impl<'a, S: State> Decider<'a, S> {
 
     /// Decides one identifier for a fragment.
     pub(super) fn resolve(&mut self, fragment: FragmentNo, of: Evidence<'_>) -> Result<Resolved, Error> {
-        let plain = |outcome, code| Resolved { outcome, code, merge: None, sides: None, fragment };
+        let plain =
+            |outcome, code| Resolved { outcome, code, merge: None, sides: None, fragment, entry: None };
         let refuse = |code| plain(LinkOutcome::Refused, Some(code));
         let found = self.find(of.identifier)?;
         if found.row.as_ref().is_some_and(|row| row.blocked) {
             return Ok(refuse(LinkCode::Blocked));
         }
         if let Some(told) = self.told_before(fragment, &found, of.lifted)? {
-            return Ok(plain(told.0, Some(told.1)));
+            return Ok(Resolved { entry: told.2, ..plain(told.0, Some(told.1)) });
         }
         let root = root_of(self.state, fragment)?;
         let person = person_of(self.state, root)?;
@@ -162,7 +166,6 @@ impl<'a, S: State> Decider<'a, S> {
         let has = found.no.is_some_and(|no| person.identifiers.binary_search(&no).is_ok());
         let owner = found.owner.filter(|owner| *owner != root);
         if has && (owner.is_none() || !joins) {
-            self.warn_of_size(&of, &found);
             self.link(fragment, &found, of, joins)?;
             return Ok(plain(LinkOutcome::Known, None));
         }
@@ -173,7 +176,6 @@ impl<'a, S: State> Decider<'a, S> {
             if let Some(limit) = self.full(&person, None, &found, &of)? {
                 return self.quarantine(fragment, &found, of, limit);
             }
-            self.warn_of_size(&of, &found);
             self.link(fragment, &found, of, joins)?;
             return Ok(plain(LinkOutcome::Attached, why_not));
         };
@@ -187,11 +189,10 @@ impl<'a, S: State> Decider<'a, S> {
         if let Some(limit) = self.full(&person, Some(&other), &found, &of)? {
             return self.quarantine(fragment, &found, of, limit);
         }
-        self.warn_of_size(&of, &found);
         let no = self.link(fragment, &found, of, true)?;
         let merge = self.unite(root, owner, JoinCause::Link(LinkKey { fragment, identifier: no }))?;
         let sides = Some((person.oldest, other.oldest));
-        Ok(Resolved { outcome: LinkOutcome::Merged, code: None, merge: Some(merge), sides, fragment })
+        Ok(Resolved { merge: Some(merge), sides, ..plain(LinkOutcome::Merged, None) })
     }
 
     /// What an earlier decision about this very link says.
@@ -200,15 +201,15 @@ impl<'a, S: State> Decider<'a, S> {
         fragment: FragmentNo,
         found: &Found,
         lifted: Lifted,
-    ) -> Result<Option<(LinkOutcome, LinkCode)>, Error> {
+    ) -> Result<Option<(LinkOutcome, LinkCode, Option<(EventSeq, u16)>)>, Error> {
         let Some(identifier) = found.no else { return Ok(None) };
         let Some(row) = self.state.links(&LinkKey { fragment, identifier })? else { return Ok(None) };
         Ok(match row.standing {
-            Standing::Cut if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Cut)),
-            Standing::Rejected if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Rejected)),
-            Standing::Suspended(_) => Some((LinkOutcome::Refused, LinkCode::Blocked)),
+            Standing::Cut if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Cut, None)),
+            Standing::Rejected if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Rejected, None)),
+            Standing::Suspended(_) => Some((LinkOutcome::Refused, LinkCode::Blocked, None)),
             Standing::Quarantined(limit) if lifted.limit != Some(limit) => {
-                Some((LinkOutcome::Quarantined, limit.into()))
+                Some((LinkOutcome::Quarantined, limit.into(), row.entry))
             }
             _ => None,
         })
@@ -220,7 +221,7 @@ impl<'a, S: State> Decider<'a, S> {
             return self.switch(fragment, found, of);
         }
         let code = Some(LinkCode::UniqueConflict);
-        Ok(Resolved { outcome: LinkOutcome::Refused, code, merge: None, sides: None, fragment })
+        Ok(Resolved { outcome: LinkOutcome::Refused, code, merge: None, sides: None, fragment, entry: None })
     }
 
     /// Somebody else sits at the device: its fragment for that person, or a new one, holds it from here on.
@@ -248,10 +249,9 @@ impl<'a, S: State> Decider<'a, S> {
                 fragment
             }
         };
-        self.warn_of_size(&of, found);
         let now = person_of(self.state, root_of(self.state, fragment)?)?.oldest;
         let sides = Some((before, now));
-        Ok(Resolved { outcome: LinkOutcome::Switched, code: why_not, merge, sides, fragment })
+        Ok(Resolved { outcome: LinkOutcome::Switched, code: why_not, merge, sides, fragment, entry: None })
     }
 
     /// The device's fragment of the person who has a value, if there is one.
@@ -286,9 +286,12 @@ impl<'a, S: State> Decider<'a, S> {
     ) -> Result<Resolved, Error> {
         let identifier = self.identifier_no(found, of.identifier)?;
         let (verified, time) = (of.identifier.verified, of.time);
-        self.emit(Effect::Quarantine { fragment, identifier, limit, verified, time })?;
+        let place = self.quarantined;
+        self.quarantined += 1;
+        self.emit(Effect::Quarantine { fragment, identifier, limit, place, verified, time })?;
+        let entry = Some((self.state.counters().seq.next(), place));
         let code = Some(limit.into());
-        Ok(Resolved { outcome: LinkOutcome::Quarantined, code, merge: None, sides: None, fragment })
+        Ok(Resolved { outcome: LinkOutcome::Quarantined, code, merge: None, sides: None, fragment, entry })
     }
 
     fn find(&self, identifier: &CommandIdentifier) -> Result<Found, Error> {
@@ -360,6 +363,12 @@ impl<'a, S: State> Decider<'a, S> {
         let identifier = self.identifier_no(found, of.identifier)?;
         let (verified, time) = (of.identifier.verified, of.time);
         self.emit(Effect::Link { fragment, identifier, joins, verified, time })?;
+        if of.settings.unique {
+            let row = self.state.identifiers(&identifier)?.ok_or_else(|| missing("identifier"))?;
+            if row.links > of.settings.fragments_max {
+                self.warn("fragments_max");
+            }
+        }
         if !self.command.source.trusted {
             let device = fragment_row(self.state, fragment)?.device;
             self.settle(device)?;
@@ -470,13 +479,6 @@ impl<'a, S: State> Decider<'a, S> {
         Ok(false)
     }
 
-    fn warn_of_size(&mut self, of: &Evidence<'_>, found: &Found) {
-        let carried = found.row.as_ref().map_or(0, |row| row.links);
-        if of.settings.unique && carried >= of.settings.fragments_max {
-            self.warn("fragments_max");
-        }
-    }
-
     /// Makes one person of two roots; returns the number of the merge within its position.
     pub(super) fn unite(
         &mut self,
@@ -542,5 +544,6 @@ fn refused(identifier: &CommandIdentifier, code: LinkCode) -> LinkResult {
         code: Some(code),
         merge: None,
         sides: None,
+        entry: None,
     }
 }

@@ -299,6 +299,10 @@ impl Snapshot {
         for (place, key) in (0_u16..).zip(quarantined) {
             let row = link_row(version, Ends::Identifier(key))?;
             let Standing::Quarantined(limit) = row.standing else { continue };
+            // It may have been decided, and been held back again since.
+            if row.entry != Some((seq, place)) {
+                continue;
+            }
             let (namespace, value) = self.identifier_name(key.identifier)?;
             let owner = version.identifiers(&key.identifier)?.and_then(|row| row.owner);
             let primary = |fragment| self.fragment_id(oldest_of(version, root_of(version, fragment)?)?);
