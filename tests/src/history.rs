@@ -344,7 +344,7 @@ impl HistoryMaker {
         let (namespace, value) = match self.dice.below(20) {
             0..4 => ("user_id", format!("u-{number}")),
             4..8 => ("email", format!("U{number}@example.com")),
-            9 => (
+            8 => (
                 "email",
                 (*self.dice.pick(&["info@example.com", "test-1@example.com", "x", "null"])).to_owned(),
             ),
@@ -373,7 +373,7 @@ impl HistoryMaker {
             9..12 => Act::Detach { profile: self.label(), identifier },
             12..14 => Act::Attach { profile: self.label(), identifier },
             14..17 => Act::Decide { quarantine: format!("q~{back}"), approve: self.dice.percent(60) },
-            17 => Act::Block { identifier },
+            17 | 18 => Act::Block { identifier },
             _ => Act::Unblock { identifier },
         }
     }
