@@ -124,7 +124,7 @@ impl Snapshot {
         });
         let (link, verified) = entries.nth(usize::from(place)).ok_or_else(unknown)?;
         let (namespace, value) = self.identifier_name(link.identifier)?;
-        let found = CommandIdentifier { namespace, value, fault: None, verified };
+        let found = CommandIdentifier { namespace, value, fault: None, verified, namespace_no: None };
         Ok((link, found))
     }
 

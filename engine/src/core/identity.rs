@@ -72,7 +72,7 @@ struct Found {
     owner: Option<FragmentNo>,
 }
 
-impl<S: State> Decider<'_, S> {
+impl<'a, S: State> Decider<'a, S> {
     /// Decides the identifiers of an event; returns where the event goes after that, and what is answered.
     pub(super) fn identify(
         &mut self,
@@ -293,14 +293,21 @@ impl<S: State> Decider<'_, S> {
 
     fn find(&self, identifier: &CommandIdentifier) -> Result<Found, Error> {
         let nothing = Found { no: None, row: None, owner: None };
-        let Some((namespace, _)) = self.known_name(NameKind::Namespace, &identifier.namespace)? else {
-            return Ok(nothing);
-        };
-        let key = IdentifierKey { namespace: NamespaceNo(namespace), value: identifier.value.clone() };
+        let Some(namespace) = self.namespace_no(identifier)? else { return Ok(nothing) };
+        let key = IdentifierKey { namespace, value: identifier.value.clone() };
         let Some(no) = self.state.identifier_nos(&key)? else { return Ok(nothing) };
         let row = self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?;
         let owner = row.owner.map(|owner| root_of(self.state, owner)).transpose()?;
         Ok(Found { no: Some(*no), row: Some(row), owner })
+    }
+
+    /// The number of an identifier's namespace, if it has one by now.
+    fn namespace_no(&self, identifier: &CommandIdentifier) -> Result<Option<NamespaceNo>, Error> {
+        if identifier.namespace_no.is_some() {
+            return Ok(identifier.namespace_no);
+        }
+        let known = self.known_name(NameKind::Namespace, &identifier.namespace)?;
+        Ok(known.map(|(no, _)| NamespaceNo(no)))
     }
 
     /// A fragment of whoever has an identifier by a joining link.
@@ -334,7 +341,10 @@ impl<S: State> Decider<'_, S> {
         if let Some(no) = found.no {
             return Ok(no);
         }
-        let namespace = NamespaceNo(self.name(NameKind::Namespace, &identifier.namespace)?);
+        let namespace = match identifier.namespace_no {
+            Some(no) => no,
+            None => NamespaceNo(self.name(NameKind::Namespace, &identifier.namespace)?),
+        };
         let no = self.state.counters().identifier.next();
         self.emit(Effect::Identifier { no, namespace, value: identifier.value.clone() })?;
         Ok(no)
@@ -359,29 +369,33 @@ impl<S: State> Decider<'_, S> {
 
     /// Whether a person has a value of the namespace.
     fn has_value_of(&self, person: &PersonRow, of: &Evidence<'_>) -> Result<bool, Error> {
-        let Some((namespace, _)) = self.known_name(NameKind::Namespace, &of.identifier.namespace)? else {
-            return Ok(false);
-        };
+        let Some(namespace) = self.namespace_no(of.identifier)? else { return Ok(false) };
         for no in &person.identifiers {
-            if self.key_of(*no)?.namespace.0 == namespace {
+            if self.namespace_of(*no)? == namespace {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn key_of(&self, no: IdentifierNo) -> Result<IdentifierKey, Error> {
-        Ok(self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?.key.clone())
+    fn namespace_of(&self, no: IdentifierNo) -> Result<NamespaceNo, Error> {
+        Ok(self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?.key.namespace)
     }
 
-    fn settings_of(&self, namespace: NamespaceNo) -> Result<Option<&Namespace>, Error> {
+    /// The settings of a namespace; `None` if it is not declared any more.
+    fn settings_of(&mut self, namespace: NamespaceNo) -> Result<Option<&'a Namespace>, Error> {
+        if let Some((_, settings)) = self.namespaces.iter().find(|(no, _)| *no == namespace) {
+            return Ok(*settings);
+        }
         let row = self.state.texts(&(NameKind::Namespace, namespace.0))?;
-        Ok(row.and_then(|row| self.registry.namespaces.get(&*row.text)))
+        let settings = row.and_then(|row| self.registry.namespaces.get(&*row.text));
+        self.namespaces.push((namespace, settings));
+        Ok(settings)
     }
 
     /// The limit that a union, or one value more, would go beyond.
     fn full(
-        &self,
+        &mut self,
         person: &PersonRow,
         other: Option<&PersonRow>,
         found: &Found,
@@ -404,7 +418,7 @@ impl<S: State> Decider<'_, S> {
         let own = found.no.is_none_or(|no| values.binary_search(&no).is_err());
         let mut counts: Vec<(NamespaceNo, usize)> = Vec::new();
         for no in values {
-            let namespace = self.key_of(no)?.namespace;
+            let namespace = self.namespace_of(no)?;
             match counts.iter_mut().find(|(of, _)| *of == namespace) {
                 Some((_, count)) => *count += 1,
                 None => counts.push((namespace, 1)),
@@ -428,11 +442,11 @@ impl<S: State> Decider<'_, S> {
     }
 
     /// Whether the union of two persons would hold two values of a unique namespace.
-    pub(super) fn share_no_unique(&self, one: &PersonRow, other: &PersonRow) -> Result<bool, Error> {
+    pub(super) fn share_no_unique(&mut self, one: &PersonRow, other: &PersonRow) -> Result<bool, Error> {
         let mut unique: Vec<(NamespaceNo, IdentifierNo)> = Vec::new();
         for (person, is_second) in [(one, false), (other, true)] {
             for no in &person.identifiers {
-                let namespace = self.key_of(*no)?.namespace;
+                let namespace = self.namespace_of(*no)?;
                 if !self.settings_of(namespace)?.is_some_and(|settings| settings.unique) {
                     continue;
                 }
