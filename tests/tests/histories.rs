@@ -79,7 +79,6 @@ fn histories_meet_every_rule() {
         "refused two_values",
         "refused kept_apart",
         "refused cut",
-        "refused rejected",
         "refused blocked",
         "refused junk",
         "refused unknown_namespace",
