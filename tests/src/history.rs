@@ -139,8 +139,14 @@ const VALUES: [(&str, &str, &str); 7] = [
 /// A history of so many requests, and at its end a look at everything.
 #[must_use]
 pub fn history(seed: u64, requests: usize) -> Vec<Step> {
-    let mut maker =
-        HistoryMaker { dice: Dice::new(seed), fresh: 0, sent: Vec::new(), now: BEGIN, pasts: Vec::new() };
+    let mut maker = HistoryMaker {
+        dice: Dice::new(seed),
+        fresh: 0,
+        sent: Vec::new(),
+        now: BEGIN,
+        pasts: Vec::new(),
+        nameless: seed.is_multiple_of(3),
+    };
     let mut steps = Vec::new();
     for _ in 0..requests {
         maker.add(&mut steps);
@@ -185,6 +191,8 @@ struct HistoryMaker {
     now: Timestamp,
     /// Times at which nothing was received.
     pasts: Vec<Timestamp>,
+    /// Whether events name nobody, so that devices stay apart.
+    nameless: bool,
 }
 
 impl HistoryMaker {
@@ -217,7 +225,7 @@ impl HistoryMaker {
                 let until = self.dice.percent(50).then(|| self.time());
                 steps.push(Step::Profile(self.label(), AsOf { at, until }));
             }
-            20..50 => {
+            20..50 if !self.nameless => {
                 let act = self.act();
                 let dry_run = self.dice.percent(15);
                 steps.push(Step::Act(act.clone(), dry_run));
@@ -333,6 +341,7 @@ impl HistoryMaker {
             5 => 4,
             _ => 0,
         };
+        let count = if self.nameless { 0 } else { count };
         let mut identifiers: Vec<(String, String)> = (0..count).map(|_| self.identifier()).collect();
         identifiers.sort();
         identifiers.dedup_by(|a, b| a.0 == b.0);
@@ -344,7 +353,7 @@ impl HistoryMaker {
         let (namespace, value) = match self.dice.below(20) {
             0..4 => ("user_id", format!("u-{number}")),
             4..8 => ("email", format!("U{number}@example.com")),
-            9 => (
+            8 => (
                 "email",
                 (*self.dice.pick(&["info@example.com", "test-1@example.com", "x", "null"])).to_owned(),
             ),
@@ -373,7 +382,7 @@ impl HistoryMaker {
             9..12 => Act::Detach { profile: self.label(), identifier },
             12..14 => Act::Attach { profile: self.label(), identifier },
             14..17 => Act::Decide { quarantine: format!("q~{back}"), approve: self.dice.percent(60) },
-            17 => Act::Block { identifier },
+            17 | 18 => Act::Block { identifier },
             _ => Act::Unblock { identifier },
         }
     }

@@ -1,12 +1,14 @@
-//! Who is who, under load, in any order, and against what is known from elsewhere.
-#![expect(clippy::expect_used, reason = "a test: a panic is its report")]
+//! Who is who, under load, in any order, in small worlds, and against what is known from elsewhere.
+//!
+//! `SPOOR_WORLDS` says how many small worlds are tried (150), `SPOOR_WORLDS_SEED` where to begin (1).
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
 
 use spoor::model::AsOf;
 use spoor::settings::{ProfileIds, SourceSettings};
 use spoor::{Act, Event, Json, LinkOutcome, Settings, Timestamp, TrackRequest};
-use spoor_tests::history::Dice;
+use spoor_tests::history::{Dice, difference, shortened};
 use spoor_tests::orders::{Grouping, Order, import};
-use spoor_tests::scenario::BEGIN;
+use spoor_tests::scenario::{BEGIN, Step};
 use spoor_tests::shop;
 use spoor_tests::target::{Embedded, Maker, Naive, Target};
 use spoor_tests::truth::{partition_of, people, people_truth};
@@ -332,6 +334,60 @@ fn parted_by_fewer(edges: &BTreeSet<(String, String)>, count: usize, from: &str,
             rest.remove(edge);
             parted_by_fewer(&rest, count - 1, from, to)
         })
+}
+
+/// A history of a small world: three devices, two users and two addresses, five events or undos.
+fn small_world(dice: &mut Dice) -> Vec<Step> {
+    const SAID: [&[(&str, &str)]; 8] = [
+        &[("user_id", "u")],
+        &[("user_id", "v")],
+        &[("email", "a@x.example")],
+        &[("email", "b@x.example")],
+        &[("user_id", "u"), ("email", "a@x.example")],
+        &[("user_id", "v"), ("email", "b@x.example")],
+        &[("user_id", "u"), ("email", "b@x.example")],
+        &[],
+    ];
+    let small = |dice: &mut Dice, bound| usize::try_from(dice.below(bound)).expect("small");
+    let mut steps = Vec::new();
+    for number in 0..5 {
+        if dice.below(8) == 0 {
+            steps.push(Step::Act(
+                Act::Undo { merge: "m~1".to_owned(), keep_apart: dice.below(2) == 0 },
+                false,
+            ));
+        }
+        let device = ["d1", "d2", "d3"][small(dice, 3)];
+        let said = event(&format!("e-{number}"), 1 + number, SAID[small(dice, 8)]);
+        let mut request = of_device(device, vec![said]);
+        request.session = (dice.below(3) == 0).then(|| "s-1".to_owned());
+        if request.session.is_some() && dice.below(4) == 0 {
+            request.profile = None;
+        }
+        steps.push(Step::Track(Box::new(request)));
+    }
+    for id in ["d1", "d2", "d3", "P1", "P2", "P3"] {
+        steps.push(Step::Profile(id.to_owned(), AsOf::default()));
+        steps.push(Step::Explain("d1".to_owned(), id.to_owned()));
+    }
+    steps.push(Step::Session("s-1".to_owned()));
+    steps.push(Step::Check);
+    steps
+}
+
+#[test]
+fn small_worlds_are_decided_as_the_model_does() {
+    let number = |name: &str, otherwise: u64| {
+        std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+    };
+    let begin = number("SPOOR_WORLDS_SEED", 1);
+    for seed in begin..begin + number("SPOOR_WORLDS", 150) {
+        let steps = small_world(&mut Dice::new(seed));
+        let makers: [Maker; 2] = [Embedded::make, Naive::make];
+        if difference(&steps, &settings(), makers).is_some() {
+            panic!("seed {seed}:\n{}", shortened(steps, &settings(), makers));
+        }
+    }
 }
 
 /// `spoor-truth` does the same with a file of any size.

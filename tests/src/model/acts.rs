@@ -252,8 +252,7 @@ impl Model {
             let attach_only = if link.joining { None } else { Some("attach_only") };
             let verdict = self.verdict(link.fragment, &identifier, attach_only, Some(entry.code));
             let how = (link.verified, link.joining);
-            let doing = self.carry_out_by_hand(link.fragment, &identifier, verdict, how, stamp)?;
-            doing
+            self.carry_out_by_hand(link.fragment, &identifier, verdict, how, stamp)?
         } else {
             self.links[entry.link].state = State::Rejected;
             Doing { fragments: vec![link.fragment], ..Doing::default() }

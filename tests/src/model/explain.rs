@@ -8,6 +8,9 @@ use spoor::model::{
 };
 use std::cmp::Reverse;
 
+/// How gladly links are taken: few that are verified, then many carriers, then the newest.
+type Weight = (usize, Reverse<usize>, Vec<Reverse<(u64, usize)>>);
+
 impl Model {
     /// The links of a profile, newest first.
     ///
@@ -145,7 +148,7 @@ impl Model {
     /// At a tie those not verified, then those whose identifier most fragments carry, then the newest.
     pub(super) fn fewest_links(&self, from: usize, to: usize) -> Vec<usize> {
         let mut best = (0..=self.links.len()).find_map(|size| {
-            let cuts = self.cuts(from, to, size, &Vec::new());
+            let cuts = self.cuts(from, to, size, &[]);
             cuts.into_iter().min_by_key(|gone| self.weight(gone))
         });
         best.iter_mut().for_each(|best| best.sort_unstable());
@@ -155,20 +158,20 @@ impl Model {
     /// All sets of so many links, beside those gone already, without which two fragments are two people.
     ///
     /// Whatever chain there is between the two, one link of it must be in the set: so the links of one are tried.
-    fn cuts(&self, from: usize, to: usize, size: usize, gone: &Vec<usize>) -> Vec<Vec<usize>> {
+    fn cuts(&self, from: usize, to: usize, size: usize, gone: &[usize]) -> Vec<Vec<usize>> {
         let Some(chain) = self.chain(from, to, &|row| !gone.contains(&row)) else {
-            return vec![gone.clone()];
+            return vec![gone.to_vec()];
         };
         let mut found = Vec::new();
         if size > 0 {
             for link in chain {
-                found.extend(self.cuts(from, to, size - 1, &[gone.clone(), vec![link]].concat()));
+                found.extend(self.cuts(from, to, size - 1, &[gone, &[link]].concat()));
             }
         }
         found
     }
 
-    fn weight(&self, gone: &[usize]) -> (usize, Reverse<usize>, Vec<Reverse<(u64, usize)>>) {
+    fn weight(&self, gone: &[usize]) -> Weight {
         let verified = gone.iter().filter(|&&row| self.links[row].verified).count();
         let carried = gone.iter().map(|&row| self.carried(&self.links[row])).sum();
         let mut newest: Vec<Reverse<(u64, usize)>> =
@@ -189,7 +192,7 @@ impl Model {
     /// The fewest identifiers without which two fragments are two people, if identifiers alone can part them.
     fn fewest_identifiers(&self, from: usize, to: usize) -> Option<Vec<String>> {
         let mut best = (1..=self.links.len()).find_map(|size| {
-            let cuts = self.identifier_cuts(from, to, size, &Vec::new());
+            let cuts = self.identifier_cuts(from, to, size, &[]);
             cuts.into_iter().min_by_key(|gone| {
                 let rows = 0..self.links.len();
                 self.weight(&rows.filter(|&row| self.goes_with(row, gone)).collect::<Vec<_>>())
@@ -200,15 +203,15 @@ impl Model {
     }
 
     /// As [`Model::cuts`], of identifiers: each takes all its links along, and a direct link stays.
-    fn identifier_cuts(&self, from: usize, to: usize, size: usize, gone: &Vec<String>) -> Vec<Vec<String>> {
+    fn identifier_cuts(&self, from: usize, to: usize, size: usize, gone: &[String]) -> Vec<Vec<String>> {
         let Some(chain) = self.chain(from, to, &|row| !self.goes_with(row, gone)) else {
-            return vec![gone.clone()];
+            return vec![gone.to_vec()];
         };
         let mut found = Vec::new();
         if size > 0 {
             for link in chain {
                 if let LinkTo::Identifier(identifier) = &self.links[link].to {
-                    let more = [gone.clone(), vec![identifier.to_string()]].concat();
+                    let more = [gone, &[identifier.to_string()]].concat();
                     found.extend(self.identifier_cuts(from, to, size - 1, &more));
                 }
             }
