@@ -45,11 +45,11 @@ impl Snapshot {
                 let (seq, place) = numbers_of_id(merge, 'm').ok_or_else(unknown)?;
                 let decision = self.decision_at(seq)?.ok_or_else(unknown)?;
                 let mut joins = effects_at(&decision.1, decision.0, seq).filter_map(|effect| match effect {
-                    Effect::Join { child, parent, cause } => Some((*child, *parent, cause.clone())),
+                    Effect::Join { cause, .. } => Some(cause.clone()),
                     _ => None,
                 });
-                let (child, parent, cause) = joins.nth(usize::from(place)).ok_or_else(unknown)?;
-                Deed::Undo { cause, child, parent, keep_apart: *keep_apart }
+                let cause = joins.nth(usize::from(place)).ok_or_else(unknown)?;
+                Deed::Undo { cause, keep_apart: *keep_apart }
             }
             Act::Merge { profile, other, force } => Deed::Merge {
                 one: self.fragment_for(profile, "profile")?,
@@ -184,12 +184,18 @@ impl Snapshot {
         })
     }
 
-    /// Decisions of conflicts and limits in persons that come apart, since the merge that is undone; as they are
-    /// before that.
+    /// Decisions of conflicts and limits in persons that come apart, since the links that are taken away joined; as
+    /// they are before that.
     pub(crate) fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
-        let Act::Undo { merge, .. } = act else { return Ok(Vec::new()) };
-        let Some((since, _)) = numbers_of_id(merge, 'm') else { return Ok(Vec::new()) };
+        if !matches!(act, Act::Undo { .. } | Act::Detach { .. } | Act::Block { .. }) {
+            return Ok(Vec::new());
+        }
         let version = self.version()?;
+        let mut since = version.counters.seq;
+        for ends in &plan.removed {
+            let begun = link_row(version, *ends)?.spans.last().map(|span| span.from);
+            since = since.min(begun.unwrap_or(since));
+        }
         let mut places = Vec::new();
         for size in &plan.before {
             let root = root_of(version, size.oldest)?;

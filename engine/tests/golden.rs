@@ -186,7 +186,11 @@ fn effects() -> Vec<Effect> {
         Effect::Current { session, part, fragment: Some(fragment) },
         Effect::Settled { device },
         Effect::Join { child: FragmentNo(7), parent: fragment, cause: JoinCause::Direct(Sample::sample()) },
-        Effect::Join { child: FragmentNo(7), parent: fragment, cause: JoinCause::Link(Sample::sample()) },
+        Effect::Join {
+            child: FragmentNo(7),
+            parent: fragment,
+            cause: JoinCause::Link { link: Sample::sample(), carrier: FragmentNo(8) },
+        },
         Effect::Met { session, fragment, shared: true },
         Effect::Gap { fragment, source: SourceNo(3), day: 20_454, session },
         Effect::Bridge { kept: SessionNo(7), alias: session },

@@ -33,10 +33,6 @@ pub enum Deed {
     Undo {
         /// The link.
         cause: JoinCause,
-        /// One of the two.
-        child: FragmentNo,
-        /// The other.
-        parent: FragmentNo,
         /// Whether they must not become one again.
         keep_apart: bool,
     },
@@ -207,7 +203,7 @@ type Done = Result<Result<(), Refusal>, Error>;
 impl<V: View> Planner<'_, '_, V> {
     fn act(&mut self, deed: &Deed) -> Done {
         match deed {
-            Deed::Undo { cause, child, parent, keep_apart } => self.undo(cause, *child, *parent, *keep_apart),
+            Deed::Undo { cause, keep_apart } => self.undo(cause, *keep_apart),
             Deed::Merge { one, other, force } => self.merge(*one, *other, *force),
             Deed::Detach { fragment, identifier } => self.detach(*fragment, *identifier),
             Deed::Attach { fragment, identifier } => {
@@ -281,23 +277,22 @@ impl<V: View> Planner<'_, '_, V> {
         Ok(())
     }
 
-    fn undo(&mut self, cause: &JoinCause, child: FragmentNo, parent: FragmentNo, keep_apart: bool) -> Done {
-        let (ends, near) = match cause {
-            JoinCause::Link(key) => (Ends::Identifier(*key), key.fragment),
-            JoinCause::Direct(pair) => (Ends::Pair(*pair), pair.one),
+    fn undo(&mut self, cause: &JoinCause, keep_apart: bool) -> Done {
+        let (ends, near, far) = match cause {
+            JoinCause::Link { link, carrier } => (Ends::Identifier(*link), link.fragment, *carrier),
+            JoinCause::Direct(pair) => (Ends::Pair(*pair), pair.one, pair.other),
         };
         if link_row(self.decider.state, ends)?.standing != Standing::Joins {
             return Ok(refuse("merge_undone", "its link does not join any more"));
         }
-        self.touched.extend([near, child, parent]);
+        self.touched.extend([near, far]);
         self.loosen(ends, Standing::Cut)?;
         let members = members_of(self.decider.state, self.root(near)?)?;
-        for edge in fewest_links(&edges_of(self.decider.state, &members)?, child, parent) {
+        for edge in fewest_links(&edges_of(self.decider.state, &members)?, near, far) {
             self.loosen(edge.ends, Standing::Cut)?;
         }
         self.regroup(&[near])?;
         if keep_apart {
-            let far = if self.root(child)? == self.root(near)? { parent } else { child };
             self.decider.emit(Effect::Guard { one: near, other: far, stands: true })?;
         }
         Ok(Ok(()))
@@ -519,22 +514,27 @@ impl<V: View> Planner<'_, '_, V> {
     fn unsuspend(&mut self, key: LinkKey, joins: bool) -> Result<(), Error> {
         let LinkKey { fragment, identifier } = key;
         let root = self.root(fragment)?;
-        let owner = self.decider.state.identifiers(&identifier)?.and_then(|row| row.owner);
-        let owner = owner.map(|owner| self.root(owner)).transpose()?.filter(|owner| joins && *owner != root);
+        let carrier = self.decider.state.identifiers(&identifier)?.and_then(|row| row.owner);
+        let owner =
+            carrier.map(|owner| self.root(owner)).transpose()?.filter(|owner| joins && *owner != root);
         let person = person_of(self.decider.state, root)?;
+        let mut stands =
+            self.decider.is_unique(identifier)? && self.decider.has_another_value(&person, identifier)?;
         if let Some(owner) = owner {
             self.touched.push(owner);
             let other = person_of(self.decider.state, owner)?;
-            if self.decider.guarded(&person, owner)? || self.decider.share_no_unique(&person, &other)? {
-                return self
-                    .decider
-                    .emit(Effect::Loosen { ends: Ends::Identifier(key), standing: Standing::Cut });
-            }
+            stands |=
+                self.decider.guarded(&person, owner)? || self.decider.share_no_unique(&person, &other)?;
+        }
+        if stands {
+            let ends = Ends::Identifier(key);
+            return self.decider.emit(Effect::Loosen { ends, standing: Standing::Cut });
         }
         self.added.push(Ends::Identifier(key));
         self.decider.emit(Effect::Restore { fragment, identifier, joins })?;
         if let Some(owner) = owner {
-            self.decider.unite(root, owner, JoinCause::Link(key))?;
+            let carrier = carrier.unwrap_or(owner);
+            self.decider.unite(root, owner, JoinCause::Link { link: key, carrier })?;
         }
         Ok(())
     }

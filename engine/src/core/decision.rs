@@ -286,7 +286,12 @@ pub enum JoinCause {
     /// Of two fragments.
     Direct(PairKey),
     /// Of a fragment and an identifier that another profile had.
-    Link(LinkKey),
+    Link {
+        /// The link.
+        link: LinkKey,
+        /// The fragment by which the other profile had it.
+        carrier: FragmentNo,
+    },
 }
 
 /// What became of one identifier of an event.

@@ -74,6 +74,13 @@ struct Found {
     owner: Option<FragmentNo>,
 }
 
+impl Found {
+    /// The fragment by which the owner has it.
+    fn carrier(&self, owner: FragmentNo) -> FragmentNo {
+        self.row.as_ref().and_then(|row| row.owner).unwrap_or(owner)
+    }
+}
+
 impl<'a, S: State> Decider<'a, S> {
     /// Decides the identifiers of an event; returns where the event goes after that, and what is answered.
     pub(super) fn identify(
@@ -84,7 +91,6 @@ impl<'a, S: State> Decider<'a, S> {
     ) -> Result<(Choice, Vec<LinkResult>), Error> {
         let command = self.command;
         let registry = self.registry;
-        self.merges = 0;
         let identifiers = command.events.get(index).map_or(&[][..], |event| &event.identifiers);
         let mut results = Vec::with_capacity(identifiers.len());
         let mut switched = false;
@@ -173,24 +179,25 @@ impl<'a, S: State> Decider<'a, S> {
             return self.conflict(fragment, &found, of);
         }
         let Some(owner) = owner.filter(|_| joins) else {
-            if let Some(limit) = self.full(&person, None, &found, &of)? {
+            if let Some(limit) = self.full(fragment, &person, None, &found, &of)? {
                 return self.quarantine(fragment, &found, of, limit);
             }
             self.link(fragment, &found, of, joins)?;
             return Ok(plain(LinkOutcome::Attached, why_not));
         };
         let other = person_of(self.state, owner)?;
-        if self.guarded(&person, owner)? {
-            return Ok(refuse(LinkCode::KeptApart));
-        }
         if self.share_no_unique(&person, &other)? {
             return self.conflict(fragment, &found, of);
         }
-        if let Some(limit) = self.full(&person, Some(&other), &found, &of)? {
+        if self.guarded(&person, owner)? {
+            return Ok(refuse(LinkCode::KeptApart));
+        }
+        if let Some(limit) = self.full(fragment, &person, Some(&other), &found, &of)? {
             return self.quarantine(fragment, &found, of, limit);
         }
         let no = self.link(fragment, &found, of, true)?;
-        let merge = self.unite(root, owner, JoinCause::Link(LinkKey { fragment, identifier: no }))?;
+        let link = LinkKey { fragment, identifier: no };
+        let merge = self.unite(root, owner, JoinCause::Link { link, carrier: found.carrier(owner) })?;
         let sides = Some((person.oldest, other.oldest));
         Ok(Resolved { merge: Some(merge), sides, ..plain(LinkOutcome::Merged, None) })
     }
@@ -230,7 +237,7 @@ impl<'a, S: State> Decider<'a, S> {
         let before = person_of(self.state, root_of(self.state, from)?)?.oldest;
         let (joins, why_not) = may_join(&of);
         let mut merge = None;
-        let fragment = match self.seat(from, found)? {
+        let fragment = match self.seat(from, found, joins)? {
             Some(fragment) => {
                 self.emit(Effect::Holder { device, fragment })?;
                 self.link(fragment, found, of, joins)?;
@@ -243,7 +250,8 @@ impl<'a, S: State> Decider<'a, S> {
                 self.emit(Effect::Holder { device, fragment })?;
                 let identifier = self.link(fragment, found, of, joins)?;
                 if let Some(owner) = found.owner.filter(|_| joins) {
-                    let cause = JoinCause::Link(LinkKey { fragment, identifier });
+                    let link = LinkKey { fragment, identifier };
+                    let cause = JoinCause::Link { link, carrier: found.carrier(owner) };
                     merge = Some(self.unite(fragment, owner, cause)?);
                 }
                 fragment
@@ -255,7 +263,8 @@ impl<'a, S: State> Decider<'a, S> {
     }
 
     /// The device's fragment of the person who has a value, if there is one.
-    fn seat(&self, from: FragmentNo, found: &Found) -> Result<Option<FragmentNo>, Error> {
+    /// By a link that may not join, it is whoever has the value there, whoever else has it.
+    fn seat(&self, from: FragmentNo, found: &Found, joins: bool) -> Result<Option<FragmentNo>, Error> {
         let Some(no) = found.no else { return Ok(None) };
         let device = fragment_row(self.state, from)?.device;
         let first = self.state.devices(&device)?.ok_or_else(|| missing("device"))?.first;
@@ -266,8 +275,8 @@ impl<'a, S: State> Decider<'a, S> {
             }
             let root = root_of(self.state, seat)?;
             let theirs = match found.owner {
-                Some(owner) => owner == root,
-                None => person_of(self.state, root)?.identifiers.binary_search(&no).is_ok(),
+                Some(owner) if joins => owner == root,
+                _ => person_of(self.state, root)?.identifiers.binary_search(&no).is_ok(),
             };
             let link = self.state.links(&LinkKey { fragment: seat, identifier: no })?;
             if theirs && link.is_none_or(|link| link.standing.holds()) {
@@ -376,6 +385,21 @@ impl<'a, S: State> Decider<'a, S> {
         Ok(identifier)
     }
 
+    /// Whether a person has another value of an identifier's namespace.
+    pub(super) fn has_another_value(
+        &self,
+        person: &PersonRow,
+        identifier: IdentifierNo,
+    ) -> Result<bool, Error> {
+        let namespace = self.namespace_of(identifier)?;
+        for no in &person.identifiers {
+            if *no != identifier && self.namespace_of(*no)? == namespace {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a person has a value of the namespace.
     fn has_value_of(&self, person: &PersonRow, of: &Evidence<'_>) -> Result<bool, Error> {
         let Some(namespace) = self.namespace_no(of.identifier)? else { return Ok(false) };
@@ -389,6 +413,12 @@ impl<'a, S: State> Decider<'a, S> {
 
     fn namespace_of(&self, no: IdentifierNo) -> Result<NamespaceNo, Error> {
         Ok(self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?.key.namespace)
+    }
+
+    /// Whether a profile may have one value only of an identifier's namespace.
+    pub(super) fn is_unique(&mut self, identifier: IdentifierNo) -> Result<bool, Error> {
+        let namespace = self.namespace_of(identifier)?;
+        Ok(self.settings_of(namespace)?.is_some_and(|settings| settings.unique))
     }
 
     /// The settings of a namespace; `None` if it is not declared any more.
@@ -405,6 +435,7 @@ impl<'a, S: State> Decider<'a, S> {
     /// The limit that a union, or one value more, would go beyond.
     fn full(
         &mut self,
+        fragment: FragmentNo,
         person: &PersonRow,
         other: Option<&PersonRow>,
         found: &Found,
@@ -413,18 +444,32 @@ impl<'a, S: State> Decider<'a, S> {
         if of.settings.unique {
             return Ok(None);
         }
-        let carried = found.row.as_ref().map_or(0, |row| row.links);
-        if carried >= of.settings.fragments_max && of.lifted.limit != Some(Limit::FragmentsMax) {
-            return Ok(Some(Limit::FragmentsMax));
+        if of.lifted.limit != Some(Limit::ValuesPerProfile)
+            && self.too_many_values(person, other, found, of)?
+        {
+            return Ok(Some(Limit::ValuesPerProfile));
         }
-        if of.lifted.limit == Some(Limit::ValuesPerProfile) {
-            return Ok(None);
+        let mut carried = found.row.as_ref().map_or(0, |row| row.links);
+        if let Some(identifier) = found.no {
+            let own = self.state.links(&LinkKey { fragment, identifier })?;
+            carried -= u64::from(own.is_some_and(|own| own.standing.holds())).min(carried);
         }
+        let full = carried >= of.settings.fragments_max && of.lifted.limit != Some(Limit::FragmentsMax);
+        Ok(full.then_some(Limit::FragmentsMax))
+    }
+
+    fn too_many_values(
+        &mut self,
+        person: &PersonRow,
+        other: Option<&PersonRow>,
+        found: &Found,
+        of: &Evidence<'_>,
+    ) -> Result<bool, Error> {
         let mut values: Vec<IdentifierNo> = person.identifiers.clone();
         values.extend(other.iter().flat_map(|other| &other.identifiers));
         values.sort_unstable();
         values.dedup();
-        let own = found.no.is_none_or(|no| values.binary_search(&no).is_err());
+        let is_more = found.no.is_none_or(|no| values.binary_search(&no).is_err());
         let mut counts: Vec<(NamespaceNo, usize)> = Vec::new();
         for no in values {
             let namespace = self.namespace_of(no)?;
@@ -433,21 +478,19 @@ impl<'a, S: State> Decider<'a, S> {
                 None => counts.push((namespace, 1)),
             }
         }
-        let mut own = usize::from(own);
-        let known = self.known_name(NameKind::Namespace, &of.identifier.namespace)?;
+        let own = self.namespace_no(of.identifier)?;
         for (namespace, count) in counts {
-            let more =
-                if known.is_some_and(|(no, _)| no == namespace.0) { std::mem::take(&mut own) } else { 0 };
+            let more = usize::from(is_more && own == Some(namespace));
             let max = match self.settings_of(namespace)? {
                 Some(settings) if !settings.unique => settings.values_per_profile,
                 _ => continue,
             };
             // Without a union, only the namespace that grows is looked at.
             if count + more > max && (other.is_some() || more > 0) {
-                return Ok(Some(Limit::ValuesPerProfile));
+                return Ok(true);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// Whether the union of two persons would hold two values of a unique namespace.

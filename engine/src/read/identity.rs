@@ -305,6 +305,11 @@ impl Snapshot {
             }
             let (namespace, value) = self.identifier_name(key.identifier)?;
             let owner = version.identifiers(&key.identifier)?.and_then(|row| row.owner);
+            let own = root_of(version, key.fragment)?;
+            let owner = match owner {
+                Some(owner) if root_of(version, owner)? != own => Some(owner),
+                _ => None,
+            };
             let primary = |fragment| self.fragment_id(oldest_of(version, root_of(version, fragment)?)?);
             waiting.push(QuarantinedLink {
                 id: quarantine_id(seq, place),

@@ -129,10 +129,14 @@ impl Model {
         if self.same_person(one, two) {
             return Err(conflict("same_profile", "other"));
         }
-        self.guards.retain(|guard| *guard != [one, two] && *guard != [two, one]);
         let (a, b) = (self.person(one), self.person(two));
         if self.kept_apart(&a, &b) {
-            return Err(conflict("kept_apart", "other"));
+            if !force {
+                return Err(conflict("kept_apart", "other"));
+            }
+            let between =
+                |[x, y]: &[usize; 2]| (a.contains(x) && b.contains(y)) || (a.contains(y) && b.contains(x));
+            self.guards.retain(|guard| !between(guard));
         }
         if !force && self.two_unique_values(&a, &b) {
             return Err(conflict("unique_conflict", "other"));
