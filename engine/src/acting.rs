@@ -17,6 +17,7 @@ use crate::read::Snapshot;
 use crate::reply::LinkOutcome;
 use crate::store::record::RecordView;
 use crate::words::{merge_id, numbers_of_id};
+use std::collections::BTreeSet;
 
 /// Places of decisions that an undo does not retake, at most so many.
 const NOT_RETAKEN_MAX: usize = 1_000;
@@ -168,7 +169,7 @@ impl Snapshot {
             merge: seq.filter(|_| plan.merged && one_merge).map(|seq| merge_id(seq, 0)),
             removed: links(&plan.removed)?,
             // What is only planned has no row yet.
-            added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(&plan.added)? },
+            added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(plan)? },
             before: sizes(&plan.before)?,
             after: sizes(&plan.after)?,
             not_retaken,
@@ -187,21 +188,28 @@ impl Snapshot {
     /// Decisions of conflicts and limits in persons that come apart, since the links that are taken away joined; as
     /// they are before that.
     pub(crate) fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
-        if !matches!(act, Act::Undo { .. } | Act::Detach { .. } | Act::Block { .. }) {
+        let parts = matches!(act, Act::Undo { .. } | Act::Detach { .. } | Act::Block { .. });
+        if !parts || plan.after.len() <= plan.before.len() {
             return Ok(Vec::new());
         }
         let version = self.version()?;
-        let mut since = version.counters.seq;
-        for ends in &plan.removed {
-            let begun = link_row(version, *ends)?.spans.last().map(|span| span.from);
-            since = since.min(begun.unwrap_or(since));
+        let since = match act {
+            Act::Undo { merge, .. } => numbers_of_id(merge, 'm').map(|(seq, _)| seq),
+            _ => {
+                let begun =
+                    |ends: &Ends| link_row(version, *ends).map(|row| row.spans.last().map(|span| span.from));
+                let begun = plan.removed.iter().map(begun).collect::<Result<Vec<_>, _>>()?;
+                begun.into_iter().flatten().min()
+            }
+        };
+        let since = since.unwrap_or(version.counters.seq);
+        let mut members = BTreeSet::new();
+        for size in &plan.before {
+            members.extend(some_members_of(version, root_of(version, size.oldest)?, PROFILE_MAX_IDS)?);
         }
         let mut places = Vec::new();
-        for size in &plan.before {
-            let root = root_of(version, size.oldest)?;
-            for member in some_members_of(version, root, PROFILE_MAX_IDS)? {
-                places.extend(version.list(ListKey { kind: ListKind::History, of: member.0 }, usize::MAX)?);
-            }
+        for member in &members {
+            places.extend(version.list(ListKey { kind: ListKind::History, of: member.0 }, usize::MAX)?);
         }
         places.retain(|place| *place > since.0);
         places.sort_unstable();
@@ -210,15 +218,19 @@ impl Snapshot {
         let mut stand = Vec::new();
         for place in places.into_iter().map(EventSeq) {
             let Some((first, decision)) = self.decision_at(place)? else { continue };
-            let stands = |result: &LinkResult| {
-                matches!(result.outcome, LinkOutcome::Switched | LinkOutcome::Quarantined)
-                    || result.code.is_some_and(crate::core::decision::LinkCode::is_conflict)
+            let concerns = |fragment: &Option<FragmentNo>, result: &LinkResult| {
+                let of = fragment.is_some_and(|fragment| members.contains(&fragment));
+                let from = result.sides.is_some_and(|(before, _)| members.contains(&before));
+                result.is_decided_at(place) && (of || (from && result.outcome == LinkOutcome::Switched))
             };
-            let mut results = effects_at(&decision, first, place).filter_map(|effect| match effect {
-                Effect::Identified { results, .. } => Some(results),
-                _ => None,
+            let mut effects = effects_at(&decision, first, place);
+            let stands = effects.any(|effect| match effect {
+                Effect::Identified { fragment, results } => {
+                    results.iter().any(|result| concerns(fragment, result))
+                }
+                _ => false,
             });
-            if results.any(|results| results.iter().any(stands)) {
+            if stands {
                 stand.push(place);
             }
         }

@@ -313,6 +313,20 @@ pub struct LinkResult {
     pub entry: Option<(EventSeq, u16)>,
 }
 
+impl LinkResult {
+    /// Whether an event at a position decided it by who had what then, so that it might have come out otherwise:
+    /// a switch, a quarantine, a conflict.
+    #[must_use]
+    pub fn is_decided_at(&self, seq: EventSeq) -> bool {
+        match self.outcome {
+            LinkOutcome::Switched => true,
+            LinkOutcome::Quarantined => self.entry.is_some_and(|(of, _)| of == seq),
+            LinkOutcome::Refused => self.code.is_some_and(LinkCode::is_conflict),
+            _ => false,
+        }
+    }
+}
+
 /// The reason of an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[expect(missing_docs, reason = "docs/identity.md says what each means, under the name that `as_str` gives")]
@@ -334,10 +348,11 @@ pub enum LinkCode {
 }
 
 impl LinkCode {
-    /// Whether it tells of somebody else, and not of the value alone: such refusals are part of a profile's history.
+    /// Whether who had what at that moment decided it, and not the value or an earlier decision: such refusals are
+    /// part of a profile's history.
     #[must_use]
     pub const fn is_conflict(self) -> bool {
-        matches!(self, Self::TwoValues | Self::UniqueConflict | Self::KeptApart)
+        matches!(self, Self::UniqueConflict | Self::KeptApart)
     }
 
     /// As it is written in an answer.

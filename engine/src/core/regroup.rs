@@ -17,6 +17,7 @@ use super::rows::{
 use super::view::{State, View};
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
+use crate::reply::LinkOutcome;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -106,6 +107,12 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
         Effect::Identified { fragment: Some(fragment), results } => {
             if results.iter().any(|result| result.code.is_some_and(LinkCode::is_conflict)) {
                 note(state, *fragment);
+            }
+            // A switch is a matter of both people.
+            for result in results.iter().filter(|result| result.outcome == LinkOutcome::Switched) {
+                if let Some((before, _)) = result.sides {
+                    note(state, before);
+                }
             }
             Ok(())
         }

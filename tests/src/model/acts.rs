@@ -401,7 +401,12 @@ impl Model {
             .happened
             .iter()
             .filter(|row| {
-                row.sequence > since && fragments.contains(&row.fragment) && stands(row.kind, row.code)
+                // A switch is a matter of both people.
+                let from = row.before.filter(|_| row.kind == "switched");
+                let concerned = |of: usize| fragments.contains(&of);
+                row.sequence > since
+                    && (concerned(row.fragment) || from.is_some_and(concerned))
+                    && stands(row.kind, row.code)
             })
             .map(|row| row.sequence)
             .collect();
