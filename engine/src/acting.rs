@@ -3,7 +3,7 @@
 
 use crate::act::{Act, ActError, ActReply, ProfileSize};
 use crate::core::acts::{Deed, Plan, Refusal, Size};
-use crate::core::decision::{Decision, Effect, Ends, LinkResult};
+use crate::core::decision::{Decision, Effect, Ends, JoinCause, LinkResult};
 use crate::core::graph::link_row;
 use crate::core::identifiers::{CommandIdentifier, identifier};
 use crate::core::root::{root_of, some_members_of};
@@ -15,6 +15,7 @@ use crate::limits::PROFILE_MAX_IDS;
 use crate::model::ReadError;
 use crate::read::Snapshot;
 use crate::reply::LinkOutcome;
+use crate::settings::Merges;
 use crate::store::record::RecordView;
 use crate::words::{merge_id, numbers_of_id};
 use std::collections::BTreeSet;
@@ -50,7 +51,8 @@ impl Snapshot {
                     _ => None,
                 });
                 let cause = joins.nth(usize::from(place)).ok_or_else(unknown)?;
-                Deed::Undo { cause, keep_apart: *keep_apart }
+                let undone = self.is_undone(merge, &cause, seq)?;
+                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart }
             }
             Act::Merge { profile, other, force } => Deed::Merge {
                 one: self.fragment_for(profile, "profile")?,
@@ -66,12 +68,27 @@ impl Snapshot {
                 identifier: self.parsed_identifier(identifier)?,
             },
             Act::Decide { quarantine, approve } => {
-                let (link, identifier) = self.quarantined(quarantine)?;
-                Deed::Decide { link, identifier, approve: *approve }
+                let (link, identifier, source_merges) = self.quarantined(quarantine)?;
+                Deed::Decide { link, identifier, source_merges, approve: *approve }
             }
             Act::Block { identifier } => Deed::Block { identifier: self.parsed_identifier(identifier)? },
             Act::Unblock { identifier } => Deed::Unblock { identifier: self.known_identifier(identifier)? },
         })
+    }
+
+    /// Whether a merge was undone: what ended the time of its link was an act that named it.
+    fn is_undone(&self, merge: &str, cause: &JoinCause, seq: EventSeq) -> Result<bool, Error> {
+        let version = self.version()?;
+        let ends = match cause {
+            JoinCause::Link { link, .. } => Ends::Identifier(*link),
+            JoinCause::Direct(pair) => Ends::Pair(*pair),
+        };
+        let row = link_row(version, ends)?;
+        let span = row.spans.iter().find(|span| span.from <= seq && span.to.is_none_or(|to| to > seq));
+        let Some(ended) = span.and_then(|span| span.to) else { return Ok(false) };
+        let Some(record) = version.log.record(ended)? else { return Ok(false) };
+        let act = RecordView::parse(record.bytes(), &version.path)?.act(&version.path)?;
+        Ok(matches!(act, Some(Act::Undo { merge: of, .. }) if of == merge))
     }
 
     fn fragment_for(&self, id: &str, field: &str) -> Result<FragmentNo, ActError> {
@@ -114,7 +131,7 @@ impl Snapshot {
     }
 
     /// The link of a quarantine entry.
-    fn quarantined(&self, id: &str) -> Result<(LinkKey, CommandIdentifier), ActError> {
+    fn quarantined(&self, id: &str) -> Result<(LinkKey, CommandIdentifier, Merges), ActError> {
         let unknown = || not_found("quarantine_unknown", "quarantine", format!("there is no entry {id:?}"));
         let (seq, place) = numbers_of_id(id, 'q').ok_or_else(unknown)?;
         let decision = self.decision_at(seq)?.ok_or_else(unknown)?;
@@ -131,7 +148,18 @@ impl Snapshot {
         }
         let (namespace, value) = self.identifier_name(link.identifier)?;
         let found = CommandIdentifier { namespace, value, fault: None, verified, namespace_no: None };
-        Ok((link, found))
+        Ok((link, found, self.source_merges(seq)?))
+    }
+
+    /// Whether what the source of an event said may join, by the settings of now.
+    fn source_merges(&self, seq: EventSeq) -> Result<Merges, Error> {
+        let version = self.version()?;
+        let Some(record) = version.log.record(seq)? else { return Ok(Merges::Always) };
+        let request = RecordView::parse(record.bytes(), &version.path)?.command(&version.path)?;
+        let source = request.and_then(|request| {
+            self.shared().registry.source(request.source.as_deref()).map(|source| source.merges)
+        });
+        Ok(source.unwrap_or_default())
     }
 
     /// Namespace and value of an identifier.

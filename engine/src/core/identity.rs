@@ -115,7 +115,10 @@ impl<'a, S: State> Decider<'a, S> {
             let sound =
                 |other: &&CommandIdentifier| other.fault.is_none() && other.namespace == identifier.namespace;
             if settings.unique && identifiers.iter().filter(sound).count() > 1 {
-                results.push(refuse(LinkCode::TwoValues));
+                // What an act decided of this very link is told all the same.
+                let told = self.find(identifier)?;
+                let told = self.told_before(at.fragment, &told, Lifted::default())?;
+                results.push(refuse(told.map_or(LinkCode::TwoValues, |(_, code, _)| code)));
                 continue;
             }
             let evidence = Evidence {
@@ -320,11 +323,6 @@ impl<'a, S: State> Decider<'a, S> {
         }
         let known = self.known_name(NameKind::Namespace, &identifier.namespace)?;
         Ok(known.map(|(no, _)| NamespaceNo(no)))
-    }
-
-    /// A fragment of whoever has an identifier by a joining link.
-    pub(super) fn owner_of(&self, identifier: &CommandIdentifier) -> Result<Option<FragmentNo>, Error> {
-        Ok(self.find(identifier)?.owner)
     }
 
     /// The number of an identifier, if it has one.

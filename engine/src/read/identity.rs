@@ -71,10 +71,13 @@ impl Snapshot {
         let listing = Listing::of("profile-links", id, request)?;
         let Listing { limit, after, .. } = listing;
         let mut found: Vec<(Cursor, Ends)> = Vec::new();
-        for member in self.members(self.fragment_of(id)?)? {
-            for (ends, row) in links_of(self.version()?, member)? {
+        let members = self.members(self.fragment_of(id)?)?;
+        for member in &members {
+            for (ends, row) in links_of(self.version()?, *member)? {
                 // A link between two fragments of the profile is listed once, at the first.
-                if !matches!(ends, Ends::Pair(pair) if pair.one != member) {
+                let again =
+                    matches!(ends, Ends::Pair(pair) if pair.one != *member && members.contains(&pair.one));
+                if !again {
                     found.push((Cursor(row.last_seq.0, place_of(ends)), ends));
                 }
             }

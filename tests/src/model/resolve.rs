@@ -62,7 +62,11 @@ impl Model {
                     identified.switched |= verdict == Verdict::Switch;
                     *fragment = Some(now);
                     let settings = &self.settings.identifiers[&one.namespace];
-                    if settings.unique && self.carriers(identifier, None) > settings.fragments_max as usize {
+                    let taken = reply.outcome != LinkOutcome::Refused;
+                    if settings.unique
+                        && taken
+                        && self.carriers(identifier, None) > settings.fragments_max as usize
+                    {
                         identified.warnings.push("fragments_max");
                     }
                     reply
