@@ -14,7 +14,6 @@ use crate::ids::{EventSeq, FragmentNo, IdentifierNo, NamespaceNo};
 use crate::limits::PROFILE_MAX_IDS;
 use crate::model::ReadError;
 use crate::read::Snapshot;
-use crate::reply::LinkOutcome;
 use crate::settings::Merges;
 use crate::store::record::RecordView;
 use crate::words::{merge_id, numbers_of_id};
@@ -248,8 +247,8 @@ impl Snapshot {
             let Some((first, decision)) = self.decision_at(place)? else { continue };
             let concerns = |fragment: &Option<FragmentNo>, result: &LinkResult| {
                 let of = fragment.is_some_and(|fragment| members.contains(&fragment));
-                let from = result.sides.is_some_and(|(before, _)| members.contains(&before));
-                result.is_decided_at(place) && (of || (from && result.outcome == LinkOutcome::Switched))
+                let from = result.from.is_some_and(|from| members.contains(&from));
+                result.is_decided_at(place) && (of || from)
             };
             let mut effects = effects_at(&decision, first, place);
             let stands = effects.any(|effect| match effect {

@@ -216,6 +216,7 @@ fn identity_effects() -> Vec<Effect> {
         code,
         merge,
         sides: merge.map(|_| (fragment, other)),
+        from: (outcome == LinkOutcome::Switched).then_some(fragment),
         entry: (outcome == LinkOutcome::Quarantined).then_some((EventSeq(70_001), 1)),
     };
     let mut results = vec![

@@ -309,6 +309,8 @@ pub struct LinkResult {
     pub merge: Option<u16>,
     /// Oldest fragments of the two profiles as they were before, this event's first.
     pub sides: Option<(FragmentNo, FragmentNo)>,
+    /// Of a switch: the fragment that the event would have gone to.
+    pub from: Option<FragmentNo>,
     /// Of a link in quarantine: the position that brought it there, and its place among those of that position.
     pub entry: Option<(EventSeq, u16)>,
 }

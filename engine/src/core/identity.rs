@@ -141,6 +141,7 @@ impl<'a, S: State> Decider<'a, S> {
                 code: resolved.code,
                 merge: resolved.merge,
                 sides: resolved.sides,
+                from: (resolved.outcome == LinkOutcome::Switched).then_some(at.fragment),
                 entry: resolved.entry,
             });
         }
@@ -585,6 +586,7 @@ fn refused(identifier: &CommandIdentifier, code: LinkCode) -> LinkResult {
         code: Some(code),
         merge: None,
         sides: None,
+        from: None,
         entry: None,
     }
 }

@@ -17,7 +17,6 @@ use super::rows::{
 use super::view::{State, View};
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
-use crate::reply::LinkOutcome;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -109,10 +108,8 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
                 note(state, *fragment);
             }
             // A switch is a matter of both people.
-            for result in results.iter().filter(|result| result.outcome == LinkOutcome::Switched) {
-                if let Some((before, _)) = result.sides {
-                    note(state, before);
-                }
+            for from in results.iter().filter_map(|result| result.from) {
+                note(state, from);
             }
             Ok(())
         }

@@ -9,7 +9,7 @@ use crate::core::graph::{
     Node, carriers_at, chain, edges_of, fewest_identifiers, fewest_links, link_row, links_of,
 };
 use crate::core::root::{fragment_row, members_of, oldest_of, root_of};
-use crate::core::rows::{LinkKey, LinkRow, ListKey, ListKind, NameKind, Standing};
+use crate::core::rows::{LinkKey, LinkRow, ListKey, ListKind, NameKind, PairKey, Standing};
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
@@ -106,7 +106,14 @@ impl Snapshot {
                 Ends::Identifier(key) => version.links(key)?,
                 Ends::Pair(pair) => version.directs(pair)?,
             };
-            let row = row.unwrap_or_else(|| Arc::new(LinkRow::planned(version.counters.seq.next())));
+            let mut row =
+                row.map_or_else(|| LinkRow::planned(version.counters.seq.next()), Arc::unwrap_or_clone);
+            row.kind = plan.decision.effects.iter().find_map(|effect| match effect {
+                Effect::Direct { one, other, kind } if *ends == Ends::Pair(PairKey::of(*one, *other)) => {
+                    Some(*kind)
+                }
+                _ => None,
+            });
             let ends = match ends {
                 Ends::Identifier(key) if version.identifiers(&key.identifier)?.is_none() => {
                     LinkEnds::Identifier {
