@@ -80,6 +80,7 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
             state.put_links(key, LinkRow { verified: row.verified || *verified, entry, ..row });
             list_link(state, key);
             state.add_to_list(ListKey { kind: ListKind::Quarantine, of: 0 }, seq.0);
+            state.add_to_list(ListKey { kind: ListKind::Operations, of: fragment.0 }, seq.0);
             note(state, *fragment);
             Ok(())
         }

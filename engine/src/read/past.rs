@@ -142,6 +142,7 @@ impl Snapshot {
                         }
                     }
                     Effect::Link { fragment: of, identifier, time, .. }
+                    | Effect::Quarantine { fragment: of, identifier, time, .. }
                         if *of == fragment && *time <= until.time =>
                     {
                         let entry = gathered.seen.entry(*identifier).or_insert((*time, *time));
