@@ -494,8 +494,8 @@ impl<V: View> Planner<'_, '_, V> {
         if before == fragment || self.root(before)? == self.root(fragment)? {
             return Ok(());
         }
-        self.touched.push(before);
         if self.decider.join_directly(before, fragment, DirectKind::Device)? {
+            self.touched.push(before);
             self.added.push(Ends::Pair(PairKey::of(before, fragment)));
         }
         Ok(())

@@ -133,6 +133,11 @@ impl Snapshot {
             for effect in effects_at(&decision, first, seq) {
                 match effect {
                     Effect::Event(event) if event.time <= until.time => {
+                        // It may have gone to whoever sat down here with the next identifier.
+                        let part = event.part.map(|part| version.parts(&part)).transpose()?.flatten();
+                        if part.is_none_or(|part| part.fragment != Some(fragment)) {
+                            continue;
+                        }
                         for (no, index, operation) in &event.traits {
                             let order = Order { time: event.time, tie: event.tie(), seq, index: *index };
                             gathered.traits.apply(*no, order, operation);

@@ -31,7 +31,9 @@ impl Model {
         let mut stored = false;
         let mut first_stamp = None;
         for (position, event) in request.events.iter().enumerate() {
-            let key = self.backend_key(&request, event);
+            // Whoever sends an id that is known speaks of that device, whatever else its events carry.
+            let by_id = matches!(self.sent(&request, None), Sent::Known(_) | Sent::New(_));
+            let key = self.backend_key(&request, event).filter(|_| !by_id);
             let scope = self.scope(&request, key.as_ref());
             if let Some(row) = self.first_of(&scope, event) {
                 outcomes.push(Outcome { row, reply: self.duplicate(row) });
