@@ -67,7 +67,8 @@ impl Model {
         for brought in self.brought(request, event) {
             if let (Ok(identifier), Some(settings)) =
                 (brought.identifier, self.settings.identifiers.get(&brought.namespace))
-                && !self.is_blocked(&identifier)
+                // An act must not move a user's events to another device: they would not be found again.
+                && !self.is_blocked_by_settings(&identifier)
             {
                 named.push((settings.priority, identifier));
             }

@@ -91,6 +91,11 @@ impl Model {
 
     /// Whether the settings, or an act, say that an identifier identifies nobody.
     pub(super) fn is_blocked(&self, identifier: &Identifier) -> bool {
+        self.blocked.contains(identifier) || self.is_blocked_by_settings(identifier)
+    }
+
+    /// Whether the settings say that it identifies nobody.
+    pub(super) fn is_blocked_by_settings(&self, identifier: &Identifier) -> bool {
         let by_settings = |settings: &NamespaceSettings| {
             let same = |raw: &String| {
                 normalize(settings.normalize, raw, None).is_ok_and(|blocked| blocked == identifier.value)
@@ -100,8 +105,7 @@ impl Model {
             };
             settings.blocked.iter().any(same) || settings.blocked_patterns.iter().any(matches)
         };
-        self.blocked.contains(identifier)
-            || self.settings.identifiers.get(&identifier.namespace).is_some_and(by_settings)
+        self.settings.identifiers.get(&identifier.namespace).is_some_and(by_settings)
     }
 
     /// Why a link may not join, if it may not.
