@@ -490,7 +490,7 @@ samples! {
     FragmentRow => FragmentRow {
         device: DeviceNo(90_000), key: ProfileKey::Server(uuid()), created: EventSeq(70_001), created_at: TIME,
         parent: Some((FragmentNo(6), EventSeq(70_002))), joined: true, implicit_part: Some(PartNo(80_000)),
-        split_sessions: vec![SessionNo(70_000)],
+        split_sessions: vec![SessionNo(70_000)], after: Some(FragmentNo(6)),
     };
     TraitsRow => {
         let mut row = TraitsRow::default();

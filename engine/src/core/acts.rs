@@ -486,12 +486,8 @@ impl<V: View> Planner<'_, '_, V> {
         if link.first_seq != row.created {
             return Ok(());
         }
-        let device = self.decider.state.devices(&row.device)?.ok_or_else(|| missing("device"))?;
-        let seats =
-            self.decider.state.list(ListKey { kind: ListKind::Seats, of: row.device.0 }, usize::MAX)?;
-        let before = seats.into_iter().map(FragmentNo).filter(|seat| *seat < fragment).max();
-        let before = before.unwrap_or(device.first);
-        if before == fragment || self.root(before)? == self.root(fragment)? {
+        let Some(before) = row.after else { return Ok(()) };
+        if self.root(before)? == self.root(fragment)? {
             return Ok(());
         }
         if self.decider.join_directly(before, fragment, DirectKind::Device)? {

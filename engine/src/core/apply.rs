@@ -141,6 +141,7 @@ fn make_fragment<S: State>(
         joined: false,
         implicit_part: None,
         split_sessions: Vec::new(),
+        after: state.devices(&device)?.map(|device| device.holder).filter(|holder| *holder != fragment),
     };
     state.put_fragments(fragment, row);
     count(state, |counters| counters.fragment = fragment);

@@ -195,6 +195,8 @@ pub struct FragmentRow {
     pub implicit_part: Option<PartNo>,
     /// Sessions of more than one part in which it has one: they may count once for several fragments.
     pub split_sessions: Vec<SessionNo>,
+    /// Of a further fragment of a device: the one that held the device when it was made.
+    pub after: Option<FragmentNo>,
 }
 
 impl FragmentRow {

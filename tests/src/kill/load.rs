@@ -46,7 +46,7 @@ impl Request {
     /// Whether it says who it is: the address of this one, and the number of the next.
     pub(super) fn links(&self) -> Option<(u64, u64)> {
         let person = (self.number / LINKS_EVERY) % PEOPLE;
-        (self.number % LINKS_EVERY == 0).then_some((person, (person + self.number / 7) % PEOPLE))
+        (self.number.is_multiple_of(LINKS_EVERY)).then_some((person, (person + self.number / 7) % PEOPLE))
     }
 
     /// The text that is sent, the same each time.
