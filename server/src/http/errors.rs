@@ -12,6 +12,7 @@ use spoor::{ActError, Error, Rejection, TrackError};
 /// Code and status of every error, by status.
 pub const CODES: &[(&str, u16)] = &[
     // The bytes are not what they should be.
+    ("binary_invalid", 400),
     ("body_incomplete", 400),
     ("consent_invalid", 400),
     ("decision_invalid", 400),
