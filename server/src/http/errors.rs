@@ -117,6 +117,18 @@ impl Problem {
         Rejection::new(code, field, message).into()
     }
 
+    /// A bug of ours.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new("internal", "the server failed; its log says why")
+    }
+
+    /// The writer did not answer for too long.
+    #[must_use]
+    pub fn no_answer_in_time() -> Self {
+        Self::new("request_timeout", "no answer in time; what was sent may still be stored")
+    }
+
     /// Whether the same request may be accepted later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

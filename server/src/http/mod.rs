@@ -9,9 +9,11 @@ pub mod errors;
 pub mod routes;
 pub mod targets;
 
+mod intake;
 mod listener;
 mod parameters;
 mod service;
+mod stream;
 mod watch;
 
 use crate::settings::Configuration;
