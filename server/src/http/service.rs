@@ -72,9 +72,9 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
-            Self::Whole(body) => {
-                Pin::new(body).poll_frame(context).map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
-            }
+            Self::Whole(body) => Pin::new(body)
+                .poll_frame(context)
+                .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
             Self::Stream(body) => Pin::new(body).poll_frame(context),
         }
     }
@@ -275,9 +275,7 @@ impl Service {
             Form::Compact => frames::body(&bytes)?,
         };
         match requests {
-            Requests::One(request) => {
-                Ok(Submitted::One(self.intake.submit(complete(*request), wanted)))
-            }
+            Requests::One(request) => Ok(Submitted::One(self.intake.submit(complete(*request), wanted))),
             Requests::Many(items) => {
                 let requests = items.into_iter().map(|item| item.map(complete).map_err(Problem::from));
                 Ok(Submitted::Many(self.submit_many(requests, wanted)))

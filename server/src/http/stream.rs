@@ -158,12 +158,13 @@ impl Taker {
             if *self.surroundings.stopping.borrow() {
                 return Err(stopping().into());
             }
-            match self.frames.next().map_err(|rejection| self.numbered(rejection))? {
+            match self.frames.take().map_err(|rejection| self.numbered(rejection))? {
                 Some(payload) => {
                     self.begun = None;
                     self.begun_share = self.surroundings.budget.share();
-                    let taken = self.submit(payload).await?;
-                    self.items.send(taken).await.map_err(|_| Stop::Over)?;
+                    // A place first: what is handed over must have somewhere to wait.
+                    let place = self.items.reserve().await.map_err(|_| Stop::Over)?;
+                    place.send(self.submit(payload).await?);
                     self.taken += 1;
                 }
                 None => self.read(incoming).await?,

@@ -11,7 +11,6 @@ use hyper::body::Bytes;
 use spoor::Rejection;
 use spoor::limits::ARRAY_MAX_REQUESTS;
 
-
 /// Where the payload of the frame at the beginning of `bytes` lies; `None` if its head is not whole yet.
 fn head(bytes: &[u8]) -> Result<Option<(u8, usize, u64)>, Rejection> {
     let Some((kind, rest)) = bytes.split_first() else { return Ok(None) };
@@ -86,7 +85,7 @@ impl Frames {
         Self { most, piece: Bytes::new(), begun: Vec::new() }
     }
 
-    /// Adds the next piece, once [`Frames::next`] has said that it needs more.
+    /// Adds the next piece, once [`Frames::take`] has said that it needs more.
     pub fn add(&mut self, piece: Bytes) {
         self.piece = piece;
     }
@@ -107,7 +106,7 @@ impl Frames {
     ///
     /// # Errors
     /// `binary_invalid`, `body_too_large`: nothing after it can be read.
-    pub fn next(&mut self) -> Result<Option<Bytes>, Rejection> {
+    pub fn take(&mut self) -> Result<Option<Bytes>, Rejection> {
         if self.begun.is_empty() {
             let Some((at, end)) = self.bounds(&self.piece)? else {
                 self.begun.extend_from_slice(&std::mem::take(&mut self.piece));
@@ -180,7 +179,7 @@ mod tests {
             let mut found = Vec::new();
             for piece in bytes.chunks(size) {
                 frames.add(Bytes::copy_from_slice(piece));
-                while let Some(payload) = frames.next().unwrap() {
+                while let Some(payload) = frames.take().unwrap() {
                     found.push(payload.to_vec());
                 }
             }
@@ -191,7 +190,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_apart_is_named() {
-        let code = |bytes: &[u8]| body(bytes).map_or_else(|fault| format!("{}: {}", fault.code, fault.message), |_| "ok".into());
+        let code = |bytes: &[u8]| {
+            body(bytes).map_or_else(|fault| format!("{}: {}", fault.code, fault.message), |_| "ok".into())
+        };
         assert_eq!(code(&[]), "ok");
         assert_eq!(code(&[ITEM, 0]), "ok");
         assert!(code(&[ITEM, 0, 0x22]).starts_with("binary_invalid: frame 1: a frame begins with 0x22"));
@@ -203,6 +204,6 @@ mod tests {
         assert!(code(&[many, vec![ITEM, 0]].concat()).starts_with("array_too_long"));
         let mut frames = Frames::new(2);
         frames.add(Bytes::from_static(&[ITEM, 3]));
-        assert_eq!(frames.next().unwrap_err().code, "body_too_large");
+        assert_eq!(frames.take().unwrap_err().code, "body_too_large");
     }
 }

@@ -187,7 +187,9 @@ fn time(field: &Field<'_>, once: &mut Once, number: u32, name: &str) -> Read<Tim
     let micros = field.number_value().within(name)?;
     match i64::try_from(micros) {
         Ok(micros) if micros / 1_000 <= TIME_MAX_MS => Ok(Timestamp(micros)),
-        _ => fault("time_invalid", "not a time: microseconds between 1970 and 9999 are expected").within(name),
+        _ => {
+            fault("time_invalid", "not a time: microseconds between 1970 and 9999 are expected").within(name)
+        }
     }
 }
 

@@ -149,7 +149,9 @@ impl<'a> Fields<'a> {
     }
 
     fn number(&mut self) -> Read<u64> {
-        let Some((value, length)) = varint(self.rest)? else { return broken("the message ends within a number") };
+        let Some((value, length)) = varint(self.rest)? else {
+            return broken("the message ends within a number");
+        };
         self.rest = self.rest.get(length..).unwrap_or_default();
         Ok(value)
     }
@@ -174,7 +176,10 @@ impl<'a> Field<'a> {
     /// Its text, not copied.
     pub(super) fn text(&self) -> Read<&'a str> {
         std::str::from_utf8(self.bytes()?).or_else(|error| {
-            fault("utf8_invalid", format!("the text is not UTF-8: byte {} begins no character", error.valid_up_to()))
+            fault(
+                "utf8_invalid",
+                format!("the text is not UTF-8: byte {} begins no character", error.valid_up_to()),
+            )
         })
     }
 
@@ -283,7 +288,6 @@ impl<'a> Message<'a> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "seven bits fit")]
 const fn low_bits(value: u64) -> u8 {
     (value & 0x7f) as u8
 }

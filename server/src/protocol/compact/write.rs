@@ -16,8 +16,7 @@ const REASONS: [&str; 4] = ["created", "sent", "recovered", "session_owner"];
 /// Whether an event was stored, from 1 on.
 const STATUSES: [&str; 2] = ["stored", "duplicate"];
 /// What became of an identifier, from 1 on.
-const OUTCOMES: [&str; 7] =
-    ["attached", "known", "merged", "switched", "refused", "quarantined", "accepted"];
+const OUTCOMES: [&str; 7] = ["attached", "known", "merged", "switched", "refused", "quarantined", "accepted"];
 
 /// The number of a word; 0, which is read as one that came later, for none of the list.
 fn number_of(words: &[&str], word: &str) -> u64 {
