@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 /// What holds for one stream.
@@ -64,12 +64,13 @@ pub(super) fn begin(incoming: Incoming, terms: Terms, surroundings: Surroundings
     let (items, taken) = mpsc::channel(STREAM_IN_FLIGHT_MAX_REQUESTS - 1);
     let (pieces, answers) = mpsc::channel(1);
     let complete = Arc::new(AtomicBool::new(false));
-    tokio::spawn(give(taken, pieces, terms.clone(), Arc::clone(&complete)));
+    let (busy, kept) = oneshot::channel();
+    tokio::spawn(give(taken, pieces, terms.clone(), kept, Arc::clone(&complete)));
     let frames = Frames::new(terms.frame_bytes);
     let begun_share = surroundings.budget.share();
     let taker = Taker { frames, taken: 0, begun: None, begun_share, terms, surroundings, items };
     tokio::spawn(taker.run(incoming));
-    StreamBody { answers, complete, busy: None }
+    StreamBody { answers, complete, busy: Some(busy) }
 }
 
 /// The answers of a stream as a body. Fails, so that the connection or the HTTP/2 stream is reset, if they end before
@@ -78,13 +79,17 @@ pub(super) fn begin(incoming: Incoming, terms: Terms, surroundings: Surroundings
 pub(super) struct StreamBody {
     answers: mpsc::Receiver<Bytes>,
     complete: Arc<AtomicBool>,
-    busy: Option<Busy>,
+    busy: Option<oneshot::Sender<Busy>>,
 }
 
 impl StreamBody {
-    /// The connection is busy for as long as the body is there.
+    /// The connection is busy for as long as answers are given. A client that reads none has a body that nobody asks
+    /// for more, so that it is not the body that could say so.
     pub(super) fn keep(&mut self, busy: Busy) {
-        self.busy = Some(busy);
+        if let Some(keeper) = self.busy.take() {
+            // The giver is gone only if it had nothing to give.
+            let _ = keeper.send(busy);
+        }
     }
 }
 
@@ -275,8 +280,10 @@ async fn give(
     mut taken: mpsc::Receiver<Taken>,
     pieces: mpsc::Sender<Bytes>,
     terms: Terms,
+    busy: oneshot::Receiver<Busy>,
     complete: Arc<AtomicBool>,
 ) {
+    let _busy = busy.await;
     let mut ahead = None;
     loop {
         let next = match ahead.take() {
@@ -299,7 +306,7 @@ async fn give(
                 next => write_answer(&mut out, next, terms.request_timeout).await,
             }
         }
-        // A client that does not read is given up, as one is that does not write.
+        // A client that does not read is given up: from here on its connection rests, and ends like one that does.
         let Ok(Ok(())) = timeout(terms.idle_timeout, pieces.send(out.into())).await else { return };
     }
     complete.store(true, Ordering::Release);
