@@ -41,3 +41,8 @@ fn the_binary_answers_as_written() {
 fn the_server_answers_as_written() {
     play_all(Served::make, false, files().len());
 }
+
+#[test]
+fn the_server_answers_as_written_in_the_compact_form_too() {
+    play_all(Served::make_compact, false, files().len());
+}

@@ -8,7 +8,7 @@ use super::super::json::user_agent;
 use super::super::walk::{Seen, without_position};
 use super::wire::{Field, Fields, Once, Read, Within, fault};
 use spoor::limits::{
-    EVENT_MAX_CONSENTS, EVENT_MAX_IDENTIFIERS, EVENT_MAX_TRAIT_OPERATIONS, REQUEST_MAX_EVENTS, TIME_MAX_MS,
+    EVENT_MAX_CONSENTS, EVENT_MAX_IDENTIFIERS, EVENT_MAX_TRAIT_OPERATIONS, REQUEST_MAX_EVENTS,
 };
 use spoor::{Consent, Event, Json, Rejection, Timestamp, TrackRequest, TraitOperations};
 use std::borrow::Cow;
@@ -182,11 +182,15 @@ fn id(field: &Field<'_>, once: &mut Once, number: u32, name: &str) -> Read<Strin
     field.uuid().within(name)
 }
 
+/// The latest time that JSON can say, 9999-12-30T22:00:00.999999Z, in microseconds: the last that is a time of the year
+/// 9999 in every zone.
+const TIME_MAX_US: i64 = 253_402_207_200_999_999;
+
 fn time(field: &Field<'_>, once: &mut Once, number: u32, name: &str) -> Read<Timestamp> {
     once.mark(number, name)?;
     let micros = field.number_value().within(name)?;
     match i64::try_from(micros) {
-        Ok(micros) if micros / 1_000 <= TIME_MAX_MS => Ok(Timestamp(micros)),
+        Ok(micros) if micros <= TIME_MAX_US => Ok(Timestamp(micros)),
         _ => {
             fault("time_invalid", "not a time: microseconds between 1970 and 9999 are expected").within(name)
         }
