@@ -1,6 +1,7 @@
 //! Accepts connections and sees them to their end. Knows HTTP's framing and bounds, and no route.
 
-use super::service::{AnswerBody, Service};
+use super::answer_body::AnswerBody;
+use super::service::Service;
 use super::watch::{Patience, Watch, Watched};
 use crate::settings::ServerSettings;
 use hyper::service::service_fn;

@@ -9,6 +9,7 @@ pub mod errors;
 pub mod routes;
 pub mod targets;
 
+mod answer_body;
 mod intake;
 mod listener;
 mod parameters;

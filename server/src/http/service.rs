@@ -4,30 +4,29 @@
 //! wait for the disk, so each has a thread of the blocking pool, at most [`READS_MAX`] at once.
 
 use super::answer;
+use super::answer_body::AnswerBody;
 use super::body::{self, Budget, Encoding, Share};
 use super::errors::Problem;
 use super::intake::{self, Form, Intake, Item};
 use super::routes::{ActCall, Call, Read, find};
-use super::stream::{self, StreamBody, Surroundings, Terms};
+use super::stream::{self, Surroundings, Terms};
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
 use crate::protocol::act::{self, Unread};
-use crate::protocol::compact::frames;
-use crate::protocol::json::{self, Body as Requests};
+use crate::protocol::compact::frames::{self, Payloads};
+use crate::protocol::compact::read;
+use crate::protocol::json::{self, Body};
 use crate::protocol::write::{self, ErrorBody, StatusBody};
 use crate::settings::Configuration;
 use crate::store::Store;
 use http_body_util::Full;
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use serde::Serialize;
-use spoor::{Act, Error, Origin, TrackRequest};
+use spoor::{Act, Error, Origin, Rejection, TrackRequest};
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
@@ -54,45 +53,6 @@ impl std::fmt::Debug for Service {
 }
 
 type Answer = Response<AnswerBody>;
-
-/// What is sent back.
-pub(super) enum AnswerBody {
-    /// Bytes that are there.
-    Whole(Full<Bytes>),
-    /// Answers that are still to come.
-    Stream(StreamBody),
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match self.get_mut() {
-            Self::Whole(body) => Pin::new(body)
-                .poll_frame(context)
-                .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
-            Self::Stream(body) => Pin::new(body).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Stream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Stream(body) => body.size_hint(),
-        }
-    }
-}
 
 impl Service {
     /// A service over `store`.
@@ -270,29 +230,37 @@ impl Service {
             request.user_agent = request.user_agent.or_else(|| user_agent.clone());
             request
         };
-        let requests = match form {
-            Form::Json => json::read(&bytes)?,
-            Form::Compact => frames::body(&bytes)?,
-        };
-        match requests {
-            Requests::One(request) => Ok(Submitted::One(self.intake.submit(complete(*request), wanted))),
-            Requests::Many(items) => {
-                let requests = items.into_iter().map(|item| item.map(complete).map_err(Problem::from));
-                Ok(Submitted::Many(self.submit_many(requests, wanted)))
-            }
+        match form {
+            Form::Json => match json::read(&bytes)? {
+                Body::One(request) => Ok(self.submit_one(complete(*request), wanted)),
+                Body::Many(items) => {
+                    Ok(self.submit_many(items.into_iter().map(|item| item.map(complete)), wanted))
+                }
+            },
+            Form::Compact => match frames::payloads(&bytes)? {
+                Payloads::One(payload) => Ok(self.submit_one(complete(read::request(payload)?), wanted)),
+                Payloads::Many(items) => {
+                    let requests = items.into_iter().map(|payload| read::request(payload).map(complete));
+                    Ok(self.submit_many(requests, wanted))
+                }
+            },
         }
+    }
+
+    fn submit_one(&self, request: TrackRequest, form: Form) -> Submitted {
+        Submitted::One(self.intake.submit(request, form))
     }
 
     /// Once one is told *overloaded*, so are those behind it: else they would overtake it.
     fn submit_many(
         &self,
-        requests: impl Iterator<Item = Result<TrackRequest, Problem>>,
+        requests: impl Iterator<Item = Result<TrackRequest, Rejection>>,
         form: Form,
-    ) -> Vec<Item> {
+    ) -> Submitted {
         let mut full = false;
-        requests
+        let items = requests
             .map(|request| match request {
-                Err(problem) => Item::Known(Err(problem)),
+                Err(rejection) => Item::Known(Err(rejection.into())),
                 Ok(_) if full => Item::Known(Err(Error::Overloaded.into())),
                 Ok(request) => {
                     let item = self.intake.submit(request, form).settle();
@@ -300,7 +268,8 @@ impl Service {
                     item
                 }
             })
-            .collect()
+            .collect();
+        Submitted::Many(items)
     }
 }
 

@@ -30,20 +30,40 @@ fn numbered(mut rejection: Rejection, index: usize) -> Rejection {
     rejection
 }
 
+/// What a whole body holds, before anybody looked into it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Payloads<'a> {
+    /// One request that stands alone.
+    One(&'a [u8]),
+    /// A list, of at most [`ARRAY_MAX_REQUESTS`]. Read one by one, since a few bytes of a request become many in memory.
+    Many(Vec<&'a [u8]>),
+}
+
+/// Takes a whole body apart.
+///
+/// # Errors
+/// `binary_invalid` if its frames cannot be told apart, `array_too_long`.
+pub fn payloads(bytes: &[u8]) -> Result<Payloads<'_>, Rejection> {
+    let frames = split(bytes)?;
+    if let [(ALONE, payload)] = frames.as_slice() {
+        return Ok(Payloads::One(payload));
+    }
+    match frames.iter().position(|(kind, _)| *kind == ALONE) {
+        Some(index) => Err(numbered(broken("a request that stands alone, among others"), index)),
+        None => Ok(Payloads::Many(frames.into_iter().map(|(_, payload)| payload).collect())),
+    }
+}
+
 /// Reads a whole body: one request that stands alone, or a list of them.
 ///
 /// # Errors
 /// [`Rejection`] if nothing in it can be accepted: its frames cannot be told apart, it is one request that breaks a
 /// rule, or the list is too long.
 pub fn body(bytes: &[u8]) -> Result<Body, Rejection> {
-    let frames = split(bytes)?;
-    if let [(ALONE, payload)] = frames.as_slice() {
-        return Ok(Body::One(Box::new(read::request(payload)?)));
-    }
-    match frames.iter().position(|(kind, _)| *kind == ALONE) {
-        Some(index) => Err(numbered(broken("a request that stands alone, among others"), index)),
-        None => Ok(Body::Many(frames.into_iter().map(|(_, payload)| read::request(payload)).collect())),
-    }
+    Ok(match payloads(bytes)? {
+        Payloads::One(payload) => Body::One(Box::new(read::request(payload)?)),
+        Payloads::Many(payloads) => Body::Many(payloads.into_iter().map(read::request).collect()),
+    })
 }
 
 fn split(mut bytes: &[u8]) -> Result<Vec<(u8, &[u8])>, Rejection> {
