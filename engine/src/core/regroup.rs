@@ -17,6 +17,7 @@ use super::rows::{
 use super::view::{State, View};
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
+use crate::reply::LinkOutcome;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
             note(state, *fragment);
             Ok(())
         }
-        Effect::Quarantine { fragment, identifier, limit, verified, time } => {
+        Effect::Quarantine { fragment, identifier, limit, place, verified, time } => {
             let key = LinkKey { fragment: *fragment, identifier: *identifier };
             let seq = here(state);
             let row = match state.links(&key)? {
@@ -76,7 +77,8 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
                 },
                 None => new_link(seq, *time, Standing::Quarantined(*limit)),
             };
-            state.put_links(key, LinkRow { verified: row.verified || *verified, ..row });
+            let entry = Some((seq, *place));
+            state.put_links(key, LinkRow { verified: row.verified || *verified, entry, ..row });
             list_link(state, key);
             state.add_to_list(ListKey { kind: ListKind::Quarantine, of: 0 }, seq.0);
             note(state, *fragment);
@@ -105,6 +107,12 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
         Effect::Identified { fragment: Some(fragment), results } => {
             if results.iter().any(|result| result.code.is_some_and(LinkCode::is_conflict)) {
                 note(state, *fragment);
+            }
+            // A switch is a matter of both people.
+            for result in results.iter().filter(|result| result.outcome == LinkOutcome::Switched) {
+                if let Some((before, _)) = result.sides {
+                    note(state, before);
+                }
             }
             Ok(())
         }
@@ -142,6 +150,7 @@ const fn new_link(seq: EventSeq, time: Timestamp, standing: Standing) -> LinkRow
         first_seen: time,
         last_seen: time,
         kind: None,
+        entry: None,
     }
 }
 

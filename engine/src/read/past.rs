@@ -184,7 +184,8 @@ impl Snapshot {
             let Some(row) = version.parts(&part)? else { continue };
             let mut any = false;
             for event in version.layers.postings(part, until.seq.0)? {
-                if event.time > until.time {
+                // What the index holds of a part is not asked when it came.
+                if event.time > until.time || event.seq > until.seq {
                     continue;
                 }
                 any = true;
