@@ -196,7 +196,7 @@ impl<B: Backing> Target for Http<B> {
     fn track(&mut self, request: &TrackRequest) -> Result<Reply, Rejection> {
         if let Some(sent) = &mut self.compact {
             *sent += 1;
-            let streamed = *sent % 2 == 0;
+            let streamed = sent.is_multiple_of(2);
             return self.track_compactly(request, streamed);
         }
         let sent = wire::write_request(request);
