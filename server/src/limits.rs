@@ -29,6 +29,14 @@ pub const IDLE_TIMEOUT_MS: u64 = 75_000;
 pub const SHUTDOWN_TIMEOUT_MS: u64 = 20_000;
 /// Bodies up to this are parsed where they arrive, in bytes; parsing larger ones would hold up other connections.
 pub const PARSE_INLINE_MAX_BYTES: usize = 64 << 10;
+/// Requests of one stream that are taken and not answered; the next is not read before.
+pub const STREAM_IN_FLIGHT_MAX_REQUESTS: usize = 1_024;
+/// Answers of a stream that are there at once are sent together, up to this and one more, in bytes.
+pub const STREAM_ANSWERS_BYTES: usize = 32 << 10;
+/// Pause before a stream tries again after *overloaded*, in milliseconds.
+pub const STREAM_RETRY_MS: u64 = 10;
+/// How long a client may go on after it was told that its stream has ended, in milliseconds.
+pub const STREAM_FAREWELL_MS: u64 = 1_000;
 /// Largest body of an act, in bytes.
 pub const ACT_MAX_BYTES: usize = 16 << 10;
 /// Reads and acts at once; further ones wait. Each has a thread, since it may wait for the disk.
@@ -68,5 +76,8 @@ pub const COMMAND_CHECK_MS: u64 = 3_600_000;
 
 const _: () = assert!(COMMAND_STATUS_MS < COMMAND_ANSWER_MS && COMMAND_ANSWER_MS < COMMAND_CHECK_MS);
 const _: () = assert!(COMMAND_ANSWER_MS > REQUEST_TIMEOUT_MS);
+const _: () = assert!(1 < STREAM_IN_FLIGHT_MAX_REQUESTS);
+const _: () = assert!(STREAM_IN_FLIGHT_MAX_REQUESTS < spoor::limits::MAILBOX_MAX_REQUESTS);
+const _: () = assert!(STREAM_FAREWELL_MS < SHUTDOWN_TIMEOUT_MS);
 const _: () = assert!(IMPORT_IN_FLIGHT_MAX < spoor::limits::MAILBOX_MAX_REQUESTS);
 const _: () = assert!(IMPORT_BATCH_MAX_REQUESTS <= spoor::limits::ARRAY_MAX_REQUESTS);

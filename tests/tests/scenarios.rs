@@ -42,3 +42,8 @@ fn the_server_answers_as_written() {
     // All but the one that tells more than a public source hears.
     play_all(Served::make, false, files().len() - 1);
 }
+
+#[test]
+fn the_server_answers_as_written_in_the_compact_form_too() {
+    play_all(Served::make_compact, false, files().len() - 1);
+}

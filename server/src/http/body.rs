@@ -4,7 +4,9 @@
 //! told *overloaded*, instead of the process being killed for its memory.
 
 use super::errors::Problem;
+use super::intake::Form;
 use crate::limits::ZSTD_WINDOW_MAX_BYTES;
+use crate::protocol::compact::MEDIA_TYPE;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes};
@@ -60,17 +62,33 @@ fn unsupported() -> Problem {
     Problem::new("encoding_unsupported", "Content-Encoding may be one of gzip, deflate, br, zstd, identity")
 }
 
-/// Refuses a body that says to be something else than JSON. `text/plain` is what `sendBeacon` can send unasked.
+/// The form in which a body says that it is. `text/plain` is what `sendBeacon` can send unasked, and holds JSON.
 ///
 /// # Errors
 /// `media_type_unsupported`.
-pub fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+pub fn form(headers: &HeaderMap) -> Result<Form, Problem> {
     match media_type(headers).to_ascii_lowercase().as_str() {
-        "" | JSON | "text/plain" => Ok(()),
-        _ => {
-            Err(Problem::new("media_type_unsupported", "Content-Type must be application/json or text/plain"))
-        }
+        "" | JSON | "text/plain" => Ok(Form::Json),
+        MEDIA_TYPE => Ok(Form::Compact),
+        _ => Err(Problem::new(
+            "media_type_unsupported",
+            format!("Content-Type must be application/json, text/plain or {MEDIA_TYPE}"),
+        )),
     }
+}
+
+/// Refuses a stream that says to be something else than the compact form, or to be compressed.
+///
+/// # Errors
+/// `media_type_unsupported`, `encoding_unsupported`.
+pub fn check_is_stream(headers: &HeaderMap) -> Result<(), Problem> {
+    if !media_type(headers).eq_ignore_ascii_case(MEDIA_TYPE) {
+        return Err(Problem::new("media_type_unsupported", format!("Content-Type must be {MEDIA_TYPE}")));
+    }
+    if Encoding::of(headers)? != Encoding::Identity {
+        return Err(Problem::new("encoding_unsupported", "a stream is not compressed"));
+    }
+    Ok(())
 }
 
 /// Refuses a body that does not say to be JSON: what any page in a browser on this machine may send unasked says
@@ -137,7 +155,7 @@ impl Share {
     }
 
     /// Makes the share hold at least `bytes`.
-    fn reach(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(super) fn reach(&mut self, bytes: usize) -> Result<(), Problem> {
         let held = self.pieces * PIECE_BYTES;
         if bytes > held { self.grow(bytes - held) } else { Ok(()) }
     }

@@ -12,6 +12,7 @@ use spoor::{ActError, Error, Rejection, TrackError};
 /// Code and status of every error, by status.
 pub const CODES: &[(&str, u16)] = &[
     // The bytes are not what they should be.
+    ("binary_invalid", 400),
     ("body_incomplete", 400),
     ("consent_invalid", 400),
     ("decision_invalid", 400),
@@ -114,6 +115,18 @@ impl Problem {
     #[must_use]
     pub fn field(code: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
         Rejection::new(code, field, message).into()
+    }
+
+    /// A bug of ours.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new("internal", "the server failed; its log says why")
+    }
+
+    /// The writer did not answer for too long.
+    #[must_use]
+    pub fn no_answer_in_time() -> Self {
+        Self::new("request_timeout", "no answer in time; what was sent may still be stored")
     }
 
     /// Whether the same request may be accepted later.

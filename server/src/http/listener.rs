@@ -1,5 +1,6 @@
 //! Accepts connections and sees them to their end. Knows HTTP's framing and bounds, and no route.
 
+use super::answer_body::AnswerBody;
 use super::service::Service;
 use super::watch::{Patience, Watch, Watched};
 use crate::settings::ServerSettings;
@@ -68,8 +69,8 @@ fn builder(settings: &ServerSettings) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // `Watch` bounds the time for heads.
         .header_read_timeout(None)
-        .max_buf_size(settings.headers_bytes)
-        .pipeline_flush(true);
+        // With `pipeline_flush` hyper would buffer answers without end for a client that does not read them.
+        .max_buf_size(settings.headers_bytes);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -103,8 +104,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, pl
         let busy = watch.busy();
         let service = Arc::clone(&shared.service);
         async move {
-            let answer = service.answer(request, peer).await;
-            drop(busy);
+            let mut answer = service.answer(request, peer).await;
+            if let AnswerBody::Stream(body) = answer.body_mut() {
+                body.keep(busy);
+            }
             Ok::<_, Infallible>(answer)
         }
     });

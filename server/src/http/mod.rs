@@ -9,9 +9,12 @@ pub mod errors;
 pub mod routes;
 pub mod targets;
 
+mod answer_body;
+mod intake;
 mod listener;
 mod parameters;
 mod service;
+mod stream;
 mod watch;
 
 use crate::settings::Configuration;

@@ -14,6 +14,8 @@ use spoor::{Act, Origin};
 pub enum Call {
     /// `POST /api/v1/track`
     Track(Origin),
+    /// `POST /api/v1/stream`
+    Stream(Origin),
     /// A read, which needs a snapshot.
     Read(Read),
     /// A person decides who is who.
@@ -92,6 +94,7 @@ impl Call {
     pub const fn route(&self) -> &'static str {
         match self {
             Self::Track(_) => "/api/v1/track",
+            Self::Stream(_) => "/api/v1/stream",
             Self::Read(read) => read.route(),
             Self::Act { act, .. } => act.route(),
             Self::Status => "/api/v1/status",
@@ -161,6 +164,7 @@ pub fn find(method: &Method, path: &str, query: Option<&str>) -> Result<Call, Pr
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape<'a> {
     Track,
+    Stream,
     Profiles,
     Profile(&'a str),
     ProfileEvents(&'a str),
@@ -191,6 +195,7 @@ impl Shape<'_> {
     const fn allow(self) -> &'static str {
         match self {
             Self::Track
+            | Self::Stream
             | Self::ProfileIdentifiers(_)
             | Self::Merges
             | Self::QuarantineEntry(_)
@@ -219,6 +224,7 @@ fn unknown() -> Problem {
 fn shape_of_v1<'a>(segments: &[&'a str]) -> Option<Shape<'a>> {
     Some(match segments {
         ["track"] => Shape::Track,
+        ["stream"] => Shape::Stream,
         ["profiles"] => Shape::Profiles,
         ["profiles", id] if !id.is_empty() => Shape::Profile(id),
         ["profiles", id, "events"] => Shape::ProfileEvents(id),
@@ -249,6 +255,7 @@ fn shape_of_v1<'a>(segments: &[&'a str]) -> Option<Shape<'a>> {
 fn call(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Call, Problem> {
     let call = match shape {
         Shape::Track => Call::Track(parameters.origin()?),
+        Shape::Stream => Call::Stream(parameters.origin()?),
         Shape::Status => Call::Status,
         Shape::Health => Call::Health,
         Shape::Ready => Call::Ready,
@@ -337,6 +344,8 @@ mod tests {
             ("POST", "/api/v1/track?origin=import", "/api/v1/track"),
             ("POST", "/api/v1/track?origin=x", "parameter_invalid origin"),
             ("GET", "/api/v1/track", "method_not_allowed POST"),
+            ("POST", "/api/v1/stream?origin=import", "/api/v1/stream"),
+            ("GET", "/api/v1/stream", "method_not_allowed POST"),
             ("GET", "/api/v1/profiles/a%2Fb%20%C3%A4", "read a/b ä"),
             ("HEAD", "/api/v1/profiles/a", "read a"),
             ("GET", "/api/v1/profiles/space:1001", "read space:1001"),

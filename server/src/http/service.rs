@@ -4,44 +4,46 @@
 //! wait for the disk, so each has a thread of the blocking pool, at most [`READS_MAX`] at once.
 
 use super::answer;
+use super::answer_body::AnswerBody;
 use super::body::{self, Budget, Encoding, Share};
 use super::errors::Problem;
+use super::intake::{self, Form, Intake, Item};
 use super::routes::{ActCall, Call, Read, find};
+use super::stream::{self, Surroundings, Terms};
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
 use crate::protocol::act::{self, Unread};
+use crate::protocol::compact::frames::{self, Payloads};
+use crate::protocol::compact::read;
 use crate::protocol::json::{self, Body};
-use crate::protocol::write::{self, Audience, ErrorBody, ItemError, StatusBody};
+use crate::protocol::write::{self, ErrorBody, StatusBody};
 use crate::settings::Configuration;
-use crate::store::{LazyReply, Store};
+use crate::store::Store;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use serde::Serialize;
-use spoor::settings::{DEFAULT_SOURCE, Keys};
-use spoor::{Act, Error, Origin, TrackError, TrackRequest};
-use std::collections::HashSet;
+use spoor::{Act, Error, Origin, Rejection, TrackRequest};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, watch};
 
 /// What is needed to answer.
 pub(super) struct Service {
     store: Arc<dyn Store>,
-    /// Names of the sources whose keys are in browsers.
-    public_sources: HashSet<String>,
+    intake: Arc<Intake>,
     /// Tells this run of the server from others, so that a client can see whom it reached.
     instance: String,
     body_bytes: usize,
     body_decompressed_bytes: usize,
     body_timeout: Duration,
     request_timeout: Duration,
+    idle_timeout: Duration,
     budget: Budget,
     asked: Semaphore,
-    stopping: AtomicBool,
+    stopping: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Service {
@@ -50,31 +52,31 @@ impl std::fmt::Debug for Service {
     }
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<AnswerBody>;
 
 impl Service {
     /// A service over `store`.
     #[must_use]
     pub(super) fn new(store: Arc<dyn Store>, configuration: &Configuration, instance: String) -> Self {
         let Configuration { server, engine, .. } = configuration;
-        let public = engine.sources.iter().filter(|(_, source)| source.keys == Keys::Public);
         Self {
+            intake: Arc::new(Intake::new(Arc::clone(&store), engine)),
             store,
-            public_sources: public.map(|(name, _)| name.clone()).collect(),
             instance,
             body_bytes: server.body_bytes,
             body_decompressed_bytes: server.body_decompressed_bytes,
             body_timeout: Duration::from_millis(server.body_timeout_ms),
             request_timeout: Duration::from_millis(server.request_timeout_ms),
+            idle_timeout: Duration::from_millis(server.idle_timeout_ms),
             budget: Budget::new(server.bodies_bytes),
             asked: Semaphore::new(READS_MAX),
-            stopping: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
         }
     }
 
-    /// From here on `/readyz` says no, so that whoever balances load looks elsewhere.
+    /// From here on `/readyz` says no, so that whoever balances load looks elsewhere, and streams end.
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stopping.send_replace(true);
     }
 
     /// Answers a request; never fails, since a failure is an answer too.
@@ -98,10 +100,11 @@ impl Service {
         peer: SocketAddr,
     ) -> Result<Answer, Problem> {
         match call {
-            Call::Track(Origin::Import) if !peer.ip().is_loopback() => {
+            Call::Track(Origin::Import) | Call::Stream(Origin::Import) if !peer.ip().is_loopback() => {
                 Err(Problem::new("origin_forbidden", "only from this machine can history be imported"))
             }
             Call::Track(origin) => self.track(request, origin).await,
+            Call::Stream(origin) => self.stream(request, origin),
             Call::Read(Read::Check) => self.read(Read::Check, None).await,
             Call::Read(read) => self.read(read, Some(self.request_timeout)).await,
             Call::Act { act: ActCall::Whole(act), dry_run } => self.act(act, dry_run).await,
@@ -129,7 +132,7 @@ impl Service {
     }
 
     fn ready(&self) -> Result<Answer, Problem> {
-        if self.stopping.load(Ordering::Relaxed) {
+        if *self.stopping.borrow() {
             return Err(Problem::new("closed", "the server is stopping"));
         }
         match self.store.failure() {
@@ -155,8 +158,8 @@ impl Service {
         question: impl FnOnce() -> Result<Vec<u8>, Problem> + Send + 'static,
     ) -> Result<Answer, Problem> {
         let work = async {
-            let Ok(_place) = self.asked.acquire().await else { return Err(internal()) };
-            tokio::task::spawn_blocking(question).await.unwrap_or_else(|_| Err(internal()))
+            let Ok(_place) = self.asked.acquire().await else { return Err(Problem::internal()) };
+            tokio::task::spawn_blocking(question).await.unwrap_or_else(|_| Err(Problem::internal()))
         };
         let text = within(timeout, work).await?;
         Ok(respond(StatusCode::OK, text))
@@ -175,12 +178,13 @@ impl Service {
 
     async fn track(self: &Arc<Self>, request: Request<Incoming>, origin: Origin) -> Result<Answer, Problem> {
         let (head, incoming) = request.into_parts();
-        body::check_media_type(&head.headers)?;
+        let form = body::form(&head.headers)?;
+        let wanted = Form::wanted(&head.headers, form);
         let encoding = Encoding::of(&head.headers)?;
-        let user_agent = (origin == Origin::Live).then(|| user_agent(&head.headers)).flatten();
+        let user_agent = user_agent(&head.headers, origin);
         let mut share = self.budget.share();
         let bytes = body::read(incoming, self.body_bytes, self.body_timeout, &mut share).await?;
-        let arrival = Arrival { bytes, encoding, origin, user_agent };
+        let arrival = Arrival { bytes, form, wanted, encoding, origin, user_agent };
         // A compressed body counts for what it may become.
         let weight = arrival.bytes.len() * if encoding == Encoding::Identity { 1 } else { 16 };
         // The share lives until the answer, and so bounds what waits in the mailbox as well.
@@ -192,69 +196,88 @@ impl Service {
                 let submitted = service.submit(arrival, &mut share)?;
                 Ok::<_, Problem>((submitted, share))
             });
-            task.await.unwrap_or_else(|_| Err(internal()))?
+            task.await.unwrap_or_else(|_| Err(Problem::internal()))?
         };
-        within(Some(self.request_timeout), submitted.answer()).await
+        within(Some(self.request_timeout), submitted.answer(wanted)).await
+    }
+
+    fn stream(&self, request: Request<Incoming>, origin: Origin) -> Result<Answer, Problem> {
+        let (head, incoming) = request.into_parts();
+        body::check_is_stream(&head.headers)?;
+        let terms = Terms {
+            frame_bytes: self.body_bytes,
+            frame_timeout: self.body_timeout,
+            idle_timeout: self.idle_timeout,
+            request_timeout: self.request_timeout,
+            origin,
+            user_agent: user_agent(&head.headers, origin),
+        };
+        let surroundings = Surroundings {
+            intake: Arc::clone(&self.intake),
+            budget: self.budget.clone(),
+            stopping: self.stopping.subscribe(),
+        };
+        let body = AnswerBody::Stream(stream::begin(incoming, terms, surroundings));
+        Ok(respond_with(StatusCode::OK, Form::Compact, body))
     }
 
     /// Parses and hands over; what comes back waits for the writer.
     fn submit(&self, arrival: Arrival, share: &mut Share) -> Result<Submitted, Problem> {
-        let Arrival { bytes, encoding, origin, user_agent } = arrival;
+        let Arrival { bytes, form, wanted, encoding, origin, user_agent } = arrival;
         let bytes = body::decompress(bytes, encoding, self.body_decompressed_bytes, share)?;
         let complete = |mut request: TrackRequest| {
             request.origin = origin;
             request.user_agent = request.user_agent.or_else(|| user_agent.clone());
             request
         };
-        match json::read(&bytes)? {
-            Body::One(request) => Ok(Submitted::One(self.submit_one(complete(*request)))),
-            Body::Many(items) => {
-                let requests = items.into_iter().map(|item| item.map(complete).map_err(Problem::from));
-                Ok(Submitted::Many(self.submit_many(requests)))
-            }
+        match form {
+            Form::Json => match json::read(&bytes)? {
+                Body::One(request) => Ok(self.submit_one(complete(*request), wanted)),
+                Body::Many(items) => {
+                    Ok(self.submit_many(items.into_iter().map(|item| item.map(complete)), wanted))
+                }
+            },
+            Form::Compact => match frames::payloads(&bytes)? {
+                Payloads::One(payload) => Ok(self.submit_one(complete(read::request(payload)?), wanted)),
+                Payloads::Many(items) => {
+                    let requests = items.into_iter().map(|payload| read::request(payload).map(complete));
+                    Ok(self.submit_many(requests, wanted))
+                }
+            },
         }
     }
 
-    fn submit_one(&self, request: TrackRequest) -> Item {
-        let audience = self.audience(&request);
-        let (sender, receiver) = oneshot::channel();
-        let done = Box::new(move |answer| {
-            // The receiver is gone if the client is; the request is stored all the same.
-            let _ = sender.send(answer);
-        });
-        self.store.submit(request, done);
-        Item::Waiting(receiver, audience)
+    fn submit_one(&self, request: TrackRequest, form: Form) -> Submitted {
+        Submitted::One(self.intake.submit(request, form))
     }
 
     /// Once one is told *overloaded*, so are those behind it: else they would overtake it.
-    fn submit_many(&self, requests: impl Iterator<Item = Result<TrackRequest, Problem>>) -> Vec<Item> {
+    fn submit_many(
+        &self,
+        requests: impl Iterator<Item = Result<TrackRequest, Rejection>>,
+        form: Form,
+    ) -> Submitted {
         let mut full = false;
-        requests
+        let items = requests
             .map(|request| match request {
-                Err(problem) => Item::Known(Err(problem)),
+                Err(rejection) => Item::Known(Err(rejection.into())),
                 Ok(_) if full => Item::Known(Err(Error::Overloaded.into())),
                 Ok(request) => {
-                    let item = self.submit_one(request).settle();
+                    let item = self.intake.submit(request, form).settle();
                     full = matches!(&item, Item::Known(Err(problem)) if problem.is_retryable());
                     item
                 }
             })
-            .collect()
-    }
-
-    fn audience(&self, request: &TrackRequest) -> Audience {
-        let source = request.source.as_deref().map_or(DEFAULT_SOURCE, str::trim);
-        if self.public_sources.contains(source) {
-            Audience::Public { sent_profile: request.profile.as_deref().map(|id| id.trim().to_owned()) }
-        } else {
-            Audience::Trusted
-        }
+            .collect();
+        Submitted::Many(items)
     }
 }
 
 /// A body before anybody looked into it.
 struct Arrival {
     bytes: Bytes,
+    form: Form,
+    wanted: Form,
     encoding: Encoding,
     origin: Origin,
     user_agent: Option<String>,
@@ -266,51 +289,16 @@ enum Submitted {
     Many(Vec<Item>),
 }
 
-/// One request on its way.
-enum Item {
-    /// Its text, or why there is none.
-    Known(Result<Vec<u8>, Problem>),
-    /// The writer has it.
-    Waiting(oneshot::Receiver<Result<LazyReply, TrackError>>, Audience),
-}
-
-impl Item {
-    /// Takes the answer if it is there already, as it is for what is rejected or finds the mailbox full.
-    fn settle(self) -> Self {
-        let Self::Waiting(mut receiver, audience) = self else { return self };
-        match receiver.try_recv() {
-            Ok(answer) => Self::Known(written(answer, &audience)),
-            Err(oneshot::error::TryRecvError::Empty) => Self::Waiting(receiver, audience),
-            Err(oneshot::error::TryRecvError::Closed) => Self::Known(Err(internal())),
-        }
-    }
-
-    async fn wait(self) -> Result<Vec<u8>, Problem> {
-        match self {
-            Self::Known(known) => known,
-            Self::Waiting(receiver, audience) => match receiver.await {
-                Ok(answer) => written(answer, &audience),
-                Err(_) => Err(internal()),
-            },
-        }
-    }
-}
-
-fn written(answer: Result<LazyReply, TrackError>, audience: &Audience) -> Result<Vec<u8>, Problem> {
-    let reply = answer?();
-    Ok(write::text(&write::reply(&reply, audience)))
-}
-
 impl Submitted {
-    async fn answer(self) -> Result<Answer, Problem> {
+    async fn answer(self, form: Form) -> Result<Answer, Problem> {
         match self {
-            Self::One(item) => Ok(respond(StatusCode::OK, item.wait().await?)),
+            Self::One(item) => Ok(respond_in(StatusCode::OK, form, item.wait().await?)),
             Self::Many(items) => {
                 let mut outcomes = Vec::with_capacity(items.len());
                 for item in items {
                     outcomes.push(item.wait().await);
                 }
-                array(&outcomes)
+                array(&outcomes, form)
             }
         }
     }
@@ -318,24 +306,13 @@ impl Submitted {
 
 /// An array's answer: 200 with an error in the place of each bad item, unless nothing was taken and all of it may be
 /// later: then the array as a whole is told to come again.
-fn array(outcomes: &[Result<Vec<u8>, Problem>]) -> Result<Answer, Problem> {
+fn array(outcomes: &[Result<Vec<u8>, Problem>], form: Form) -> Result<Answer, Problem> {
     if let Some(Err(first)) = outcomes.first()
         && outcomes.iter().all(|outcome| matches!(outcome, Err(problem) if problem.is_retryable()))
     {
         return Err(first.clone());
     }
-    let mut text = vec![b'['];
-    for (index, outcome) in outcomes.iter().enumerate() {
-        if index > 0 {
-            text.push(b',');
-        }
-        match outcome {
-            Ok(reply) => text.extend_from_slice(reply),
-            Err(problem) => text.extend_from_slice(&write::text(&ItemError { error: &problem.body })),
-        }
-    }
-    text.push(b']');
-    Ok(respond(StatusCode::OK, text))
+    Ok(respond_in(StatusCode::OK, form, intake::joined(outcomes, form)))
 }
 
 async fn within<T>(
@@ -343,28 +320,34 @@ async fn within<T>(
     work: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
     let Some(timeout) = timeout else { return work.await };
-    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
-        Err(Problem::new("request_timeout", "no answer in time; what was sent may still be stored"))
-    })
+    tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(Problem::no_answer_in_time()))
 }
 
 /// Longer ones are no user agents, and would go into the log with every request.
 const USER_AGENT_MAX_BYTES: usize = 1_024;
 
-fn user_agent(headers: &HeaderMap) -> Option<String> {
+/// The user agent that the headers name; that of an import is not the customer's.
+fn user_agent(headers: &HeaderMap, origin: Origin) -> Option<String> {
+    if origin == Origin::Import {
+        return None;
+    }
     let text = headers.get(USER_AGENT)?.to_str().ok()?.trim();
     (!text.is_empty() && text.len() <= USER_AGENT_MAX_BYTES).then(|| text.to_owned())
 }
 
-fn internal() -> Problem {
-    Problem::new("internal", "the server failed; its log says why")
+fn respond(status: StatusCode, text: Vec<u8>) -> Answer {
+    respond_in(status, Form::Json, text)
 }
 
-fn respond(status: StatusCode, text: Vec<u8>) -> Answer {
-    let mut answer = Response::new(Full::new(text.into()));
+fn respond_in(status: StatusCode, form: Form, bytes: Vec<u8>) -> Answer {
+    respond_with(status, form, AnswerBody::Whole(Full::new(bytes.into())))
+}
+
+fn respond_with(status: StatusCode, form: Form, body: AnswerBody) -> Answer {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

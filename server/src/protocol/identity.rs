@@ -9,16 +9,16 @@ use spoor::{ActReply, LinkOutcome, LinkReply, ProfileSize};
 /// What became of an identifier of an event.
 #[derive(Serialize)]
 pub(super) struct LinkReplyBody<'a> {
-    identifier: &'a str,
-    outcome: &'static str,
+    pub(super) identifier: &'a str,
+    pub(super) outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
+    pub(super) code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    merge: Option<&'a str>,
+    pub(super) merge: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    profiles: &'a [String],
+    pub(super) profiles: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    quarantine: Option<&'a str>,
+    pub(super) quarantine: Option<&'a str>,
 }
 
 /// Reasons that lie in what was sent and in the settings alone. All others tell of somebody else.

@@ -97,7 +97,7 @@ impl Walk {
 }
 
 /// serde_json's position is that of the place it had read up to, which helps only where the syntax is broken.
-fn without_position(message: &str) -> &str {
+pub(super) fn without_position(message: &str) -> &str {
     message.rfind(" at line ").and_then(|at| message.get(..at)).unwrap_or(message)
 }
 
@@ -126,7 +126,8 @@ impl<'de> Seen<'de> {
         Err(walk.fail("json_duplicate_key", "this key stands twice in one object"))
     }
 
-    fn add(&mut self, name: Cow<'de, str>) -> bool {
+    /// Adds a name; false if it was there.
+    pub(super) fn add(&mut self, name: Cow<'de, str>) -> bool {
         if self.few.contains(&name) || self.many.contains(&name) {
             return false;
         }

@@ -69,6 +69,11 @@ pub fn line<T: Serialize + ?Sized>(answer: &T) -> Vec<u8> {
 /// The reply to one request.
 #[must_use]
 pub fn reply<'a>(reply: &'a Reply, audience: &'a Audience) -> impl Serialize + use<'a> {
+    reply_body(reply, audience)
+}
+
+/// What of a reply is written for this reader, in whichever form.
+pub(super) fn reply_body<'a>(reply: &'a Reply, audience: &'a Audience) -> ReplyBody<'a> {
     let public = matches!(audience, Audience::Public { .. });
     ReplyBody {
         profile: reply.profile.as_ref().and_then(|profile| profile_reply(profile, audience)),
@@ -100,49 +105,49 @@ fn warnings(codes: &[&'static str], public: bool) -> Vec<&'static str> {
 }
 
 #[derive(Serialize)]
-struct ReplyBody<'a> {
-    profile: Option<ProfileReplyBody<'a>>,
-    session: Option<SessionReplyBody<'a>>,
-    events: Vec<EventBody<'a>>,
-    warnings: Vec<&'static str>,
+pub(super) struct ReplyBody<'a> {
+    pub(super) profile: Option<ProfileReplyBody<'a>>,
+    pub(super) session: Option<SessionReplyBody<'a>>,
+    pub(super) events: Vec<EventBody<'a>>,
+    pub(super) warnings: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
-struct ProfileReplyBody<'a> {
-    id: &'a str,
+pub(super) struct ProfileReplyBody<'a> {
+    pub(super) id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    primary_id: Option<&'a str>,
-    reason: &'static str,
-    created: bool,
+    pub(super) primary_id: Option<&'a str>,
+    pub(super) reason: &'static str,
+    pub(super) created: bool,
 }
 
 #[derive(Serialize)]
-struct SessionReplyBody<'a> {
-    id: &'a str,
-    created: bool,
+pub(super) struct SessionReplyBody<'a> {
+    pub(super) id: &'a str,
+    pub(super) created: bool,
 }
 
 #[derive(Serialize)]
-struct EventBody<'a> {
-    id: &'a str,
-    seq: u64,
-    status: &'static str,
+pub(super) struct EventBody<'a> {
+    pub(super) id: &'a str,
+    pub(super) seq: u64,
+    pub(super) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<SessionReplyBody<'a>>,
+    pub(super) session: Option<SessionReplyBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    profile: Option<&'a str>,
+    pub(super) profile: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    links: Vec<LinkReplyBody<'a>>,
+    pub(super) links: Vec<LinkReplyBody<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    refused: Vec<RefusedBody<'a>>,
+    pub(super) refused: Vec<RefusedBody<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<&'static str>,
+    pub(super) warnings: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
-struct RefusedBody<'a> {
-    field: &'a str,
-    code: &'static str,
+pub(super) struct RefusedBody<'a> {
+    pub(super) field: &'a str,
+    pub(super) code: &'static str,
 }
 
 fn session_reply(session: &SessionReply) -> SessionReplyBody<'_> {

@@ -1,5 +1,6 @@
 //! Targets that are spoken to over HTTP, whatever runs behind the address.
 
+use super::compact::{error_as_json, reply_as_json};
 use super::wire::{self, code, read_page};
 use super::{Need, Target};
 use serde_json::Value;
@@ -41,15 +42,48 @@ pub(super) trait Backing {
 pub(super) struct Http<B> {
     address: String,
     backing: B,
+    /// Whether requests to track are sent in the compact form, and how many were.
+    compact: Option<usize>,
 }
 
 impl<B: Backing> Http<B> {
     /// Starts a server.
     pub(super) fn start(mut backing: B) -> Self {
         let address = backing.start();
-        let new = Self { address, backing };
+        let new = Self { address, backing, compact: None };
         new.wait_until_ready();
         new
+    }
+
+    /// Starts a server that is sent requests in the compact form: alone and in streams by turns.
+    pub(super) fn start_compact(backing: B) -> Self {
+        Self { compact: Some(0), ..Self::start(backing) }
+    }
+
+    fn track_compactly(&self, request: &TrackRequest, streamed: bool) -> Result<Reply, Rejection> {
+        let answer = if streamed && request.origin == Origin::Live {
+            self.stream_one(request)
+        } else {
+            let mut connection = spoor_client::Connection::open(&self.address).expect("a connection");
+            let answer = connection.track(request).expect("the server answers");
+            answer.map_err(|refused| refused.error)
+        };
+        match answer {
+            Ok(reply) => Ok(wire::read_reply(&reply_as_json(&reply))),
+            Err(error) => Err(rejection(&error_as_json(&error))),
+        }
+    }
+
+    fn stream_one(&self, request: &TrackRequest) -> Result<spoor_client::Reply, spoor_client::AnswerError> {
+        let (mut sender, mut receiver) = spoor_client::stream(&self.address).expect("a stream");
+        sender.send(request).and_then(|()| sender.finish()).expect("the server listens");
+        let answer = receiver.receive().expect("the server answers");
+        assert_eq!(receiver.receive().expect("an end"), None);
+        match answer.expect("one answer") {
+            spoor_client::Answer::Reply(reply) => Ok(reply),
+            spoor_client::Answer::Error(error) => Err(error),
+            spoor_client::Answer::End { error, .. } => panic!("the stream ended: {error:?}"),
+        }
     }
 
     fn again(&mut self, gently: bool) {
@@ -160,6 +194,11 @@ impl<B: Backing> Target for Http<B> {
     }
 
     fn track(&mut self, request: &TrackRequest) -> Result<Reply, Rejection> {
+        if let Some(sent) = &mut self.compact {
+            *sent += 1;
+            let streamed = sent.is_multiple_of(2);
+            return self.track_compactly(request, streamed);
+        }
         let sent = wire::write_request(request);
         let path = match request.origin {
             Origin::Live => "/api/v1/track",

@@ -1,6 +1,7 @@
 //! What a scenario or a history can be played against.
 
 mod binary;
+pub mod compact;
 mod embedded;
 mod http;
 mod naive;

@@ -21,10 +21,19 @@ impl Served {
     /// One with an empty store.
     #[must_use]
     pub fn make(settings: &Settings, now: Timestamp) -> Box<dyn Target> {
+        Box::new(Http::start(Self::new(settings, now)))
+    }
+
+    /// One that is sent requests in the compact form.
+    #[must_use]
+    pub fn make_compact(settings: &Settings, now: Timestamp) -> Box<dyn Target> {
+        Box::new(Http::start_compact(Self::new(settings, now)))
+    }
+
+    fn new(settings: &Settings, now: Timestamp) -> Self {
         let mut configuration = Configuration { engine: settings.clone(), ..Configuration::default() };
         configuration.server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let engine = Embedded::new(settings, now);
-        Box::new(Http::start(Self { engine, configuration, server: None }))
+        Self { engine: Embedded::new(settings, now), configuration, server: None }
     }
 }
 

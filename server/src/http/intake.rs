@@ -1,0 +1,163 @@
+//! Hands requests to the store and brings back what became of them, in the form in which it is sent. Knows no
+//! connection, and no status but those of problems.
+
+use super::errors::Problem;
+use crate::protocol::compact;
+use crate::protocol::write::{self, Audience, ErrorBody, ItemError};
+use crate::store::{LazyReply, Store};
+use hyper::HeaderMap;
+use hyper::header::ACCEPT;
+use spoor::settings::{DEFAULT_SOURCE, Keys, Settings};
+use spoor::{TrackError, TrackRequest};
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// How messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As JSON.
+    Json,
+    /// As `application/vnd.spoor.v1`.
+    Compact,
+}
+
+impl Form {
+    /// What `Content-Type` calls it.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Compact => compact::MEDIA_TYPE,
+        }
+    }
+
+    /// The form that `Accept` asks for; without one of ours in it, that in which was sent.
+    #[must_use]
+    pub fn wanted(headers: &HeaderMap, sent: Self) -> Self {
+        let names = |form: Self| {
+            headers.get_all(ACCEPT).iter().any(|value| {
+                let types = value.to_str().unwrap_or_default().split(',');
+                types
+                    .filter_map(|kind| kind.split(';').next())
+                    .any(|kind| kind.trim().eq_ignore_ascii_case(form.media_type()))
+            })
+        };
+        match (names(Self::Json), names(Self::Compact)) {
+            (true, false) => Self::Json,
+            (false, true) => Self::Compact,
+            _ => sent,
+        }
+    }
+}
+
+/// Where requests are handed in.
+pub(super) struct Intake {
+    store: Arc<dyn Store>,
+    /// Names of the sources whose keys are in browsers.
+    public_sources: HashSet<String>,
+}
+
+impl Intake {
+    /// In front of `store`, whose sources `settings` describe.
+    pub(super) fn new(store: Arc<dyn Store>, settings: &Settings) -> Self {
+        let public = settings.sources.iter().filter(|(_, source)| source.keys == Keys::Public);
+        Self { store, public_sources: public.map(|(name, _)| name.clone()).collect() }
+    }
+
+    /// Hands over one request, whose answer is wanted in `form`.
+    pub(super) fn submit(&self, request: TrackRequest, form: Form) -> Item {
+        let audience = self.audience(&request);
+        let (sender, receiver) = oneshot::channel();
+        let done = Box::new(move |answer| {
+            // The receiver is gone if the client is; the request is stored all the same.
+            let _ = sender.send(answer);
+        });
+        self.store.submit(request, done);
+        Item::Waiting { receiver, audience, form }
+    }
+
+    fn audience(&self, request: &TrackRequest) -> Audience {
+        let source = request.source.as_deref().map_or(DEFAULT_SOURCE, str::trim);
+        if self.public_sources.contains(source) {
+            Audience::Public { sent_profile: request.profile.as_deref().map(|id| id.trim().to_owned()) }
+        } else {
+            Audience::Trusted
+        }
+    }
+}
+
+/// One request on its way.
+pub(super) enum Item {
+    /// Its reply as bytes, or why there is none.
+    Known(Result<Vec<u8>, Problem>),
+    /// The writer has it.
+    Waiting { receiver: oneshot::Receiver<Result<LazyReply, TrackError>>, audience: Audience, form: Form },
+}
+
+impl Item {
+    /// Takes the answer if it is there already, as it is for what is rejected or finds the mailbox full.
+    pub(super) fn settle(self) -> Self {
+        let Self::Waiting { mut receiver, audience, form } = self else { return self };
+        match receiver.try_recv() {
+            Ok(answer) => Self::Known(written(answer, &audience, form)),
+            Err(oneshot::error::TryRecvError::Empty) => Self::Waiting { receiver, audience, form },
+            Err(oneshot::error::TryRecvError::Closed) => Self::Known(Err(Problem::internal())),
+        }
+    }
+
+    /// Waits for the answer.
+    pub(super) async fn wait(self) -> Result<Vec<u8>, Problem> {
+        match self {
+            Self::Known(known) => known,
+            Self::Waiting { receiver, audience, form } => match receiver.await {
+                Ok(answer) => written(answer, &audience, form),
+                Err(_) => Err(Problem::internal()),
+            },
+        }
+    }
+}
+
+fn written(
+    answer: Result<LazyReply, TrackError>,
+    audience: &Audience,
+    form: Form,
+) -> Result<Vec<u8>, Problem> {
+    let reply = answer?();
+    Ok(match form {
+        Form::Json => write::text(&write::reply(&reply, audience)),
+        Form::Compact => {
+            let mut bytes = Vec::new();
+            compact::write::reply(&mut bytes, &reply, audience);
+            bytes
+        }
+    })
+}
+
+/// The answers to an array in their order, an error in the place of each item that has one.
+pub(super) fn joined(outcomes: &[Result<Vec<u8>, Problem>], form: Form) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for outcome in outcomes {
+        if form == Form::Json {
+            bytes.push(if bytes.is_empty() { b'[' } else { b',' });
+        }
+        match outcome {
+            Ok(reply) => bytes.extend_from_slice(reply),
+            Err(problem) => in_its_place(&mut bytes, &problem.body, form),
+        }
+    }
+    if form == Form::Json {
+        if bytes.is_empty() {
+            bytes.push(b'[');
+        }
+        bytes.push(b']');
+    }
+    bytes
+}
+
+fn in_its_place(bytes: &mut Vec<u8>, error: &ErrorBody, form: Form) {
+    match form {
+        Form::Json => bytes.extend_from_slice(&write::text(&ItemError { error })),
+        Form::Compact => compact::write::error(bytes, error),
+    }
+}
