@@ -66,6 +66,13 @@ pub(super) struct Resolved {
     pub entry: Option<(EventSeq, u16)>,
 }
 
+/// What an earlier decision about a link says.
+struct Told {
+    outcome: LinkOutcome,
+    code: LinkCode,
+    entry: Option<(EventSeq, u16)>,
+}
+
 /// Whoever an identifier leads to.
 struct Found {
     no: Option<IdentifierNo>,
@@ -112,13 +119,8 @@ impl<'a, S: State> Decider<'a, S> {
                 }
                 (Some(at), None, Some(settings)) => (at, settings),
             };
-            let sound =
-                |other: &&CommandIdentifier| other.fault.is_none() && other.namespace == identifier.namespace;
-            if settings.unique && identifiers.iter().filter(sound).count() > 1 {
-                // What an act decided of this very link is told all the same.
-                let told = self.find(identifier)?;
-                let told = self.told_before(at.fragment, &told, Lifted::default())?;
-                results.push(refuse(told.map_or(LinkCode::TwoValues, |(_, code, _)| code)));
+            if let Some(code) = self.one_of_several(identifier, identifiers, settings, at.fragment)? {
+                results.push(refuse(code));
                 continue;
             }
             let evidence = Evidence {
@@ -148,6 +150,33 @@ impl<'a, S: State> Decider<'a, S> {
         Ok((choice, results))
     }
 
+    /// The code of a value that is not the only one of its unique namespace in its event. What an act decided of the
+    /// value or of this very link is told all the same.
+    fn one_of_several(
+        &self,
+        identifier: &CommandIdentifier,
+        identifiers: &[CommandIdentifier],
+        settings: &Namespace,
+        fragment: FragmentNo,
+    ) -> Result<Option<LinkCode>, Error> {
+        let same =
+            |other: &&CommandIdentifier| other.fault.is_none() && other.namespace == identifier.namespace;
+        if !settings.unique || identifiers.iter().filter(same).count() < 2 {
+            return Ok(None);
+        }
+        let blocked = |found: &Found| found.row.as_ref().is_some_and(|row| row.blocked);
+        let mut values = 0;
+        for other in identifiers.iter().filter(same) {
+            values += usize::from(!blocked(&self.find(other)?));
+        }
+        let found = self.find(identifier)?;
+        if blocked(&found) || values < 2 {
+            return Ok(None);
+        }
+        let told = self.told_before(fragment, &found, Lifted::default())?;
+        Ok(Some(told.map_or(LinkCode::TwoValues, |told| told.code)))
+    }
+
     /// The event, and the rest of its session, go to the fragment of whoever sits there now.
     fn follow_switch(&mut self, choice: Choice, fragment: FragmentNo) -> Choice {
         self.warn("profile_switched");
@@ -168,7 +197,7 @@ impl<'a, S: State> Decider<'a, S> {
             return Ok(refuse(LinkCode::Blocked));
         }
         if let Some(told) = self.told_before(fragment, &found, of.lifted)? {
-            return Ok(Resolved { entry: told.2, ..plain(told.0, Some(told.1)) });
+            return Ok(Resolved { entry: told.entry, ..plain(told.outcome, Some(told.code)) });
         }
         let root = root_of(self.state, fragment)?;
         let person = person_of(self.state, root)?;
@@ -212,15 +241,16 @@ impl<'a, S: State> Decider<'a, S> {
         fragment: FragmentNo,
         found: &Found,
         lifted: Lifted,
-    ) -> Result<Option<(LinkOutcome, LinkCode, Option<(EventSeq, u16)>)>, Error> {
+    ) -> Result<Option<Told>, Error> {
         let Some(identifier) = found.no else { return Ok(None) };
         let Some(row) = self.state.links(&LinkKey { fragment, identifier })? else { return Ok(None) };
+        let refused = |code| Some(Told { outcome: LinkOutcome::Refused, code, entry: None });
         Ok(match row.standing {
-            Standing::Cut if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Cut, None)),
-            Standing::Rejected if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Rejected, None)),
-            Standing::Suspended(_) => Some((LinkOutcome::Refused, LinkCode::Blocked, None)),
+            Standing::Cut if !lifted.cut => refused(LinkCode::Cut),
+            Standing::Rejected if !lifted.cut => refused(LinkCode::Rejected),
+            Standing::Suspended(_) => refused(LinkCode::Blocked),
             Standing::Quarantined(limit) if lifted.limit != Some(limit) => {
-                Some((LinkOutcome::Quarantined, limit.into(), row.entry))
+                Some(Told { outcome: LinkOutcome::Quarantined, code: limit.into(), entry: row.entry })
             }
             _ => None,
         })
