@@ -471,7 +471,8 @@ impl<V: View> Planner<'_, '_, V> {
             self.loosen(ends, Standing::Suspended(standing == Standing::Joins))?;
         }
         self.regroup(&fragments)?;
-        for fragment in fragments {
+        // Whatever has become of their links since: they were made because of the value.
+        for (fragment, _) in self.carriers(no, |_| true)? {
             self.rejoin(fragment, no)?;
         }
         Ok(Ok(()))
@@ -483,7 +484,7 @@ impl<V: View> Planner<'_, '_, V> {
         let row = fragment_row(self.decider.state, fragment)?;
         let key = LinkKey { fragment, identifier };
         let link = link_row(self.decider.state, Ends::Identifier(key))?;
-        if link.first_seq != row.created {
+        if link.first_seq != row.created || !self.decider.is_unique(identifier)? {
             return Ok(());
         }
         let Some(before) = row.after else { return Ok(()) };
@@ -491,7 +492,7 @@ impl<V: View> Planner<'_, '_, V> {
             return Ok(());
         }
         if self.decider.join_directly(before, fragment, DirectKind::Device)? {
-            self.touched.push(before);
+            self.touched.extend([before, fragment]);
             self.added.push(Ends::Pair(PairKey::of(before, fragment)));
         }
         Ok(())

@@ -8,8 +8,8 @@ use spoor::model::{
 };
 use std::cmp::Reverse;
 
-/// How gladly links are taken: few that are verified, then many carriers, then the newest.
-type Weight = (usize, Reverse<usize>, Vec<Reverse<(u64, usize)>>);
+/// How gladly links are taken: few that are verified, then many carriers, then few that are newer.
+type Weight = (usize, Reverse<usize>, usize);
 
 impl Model {
     /// The links of a profile, newest first.
@@ -147,9 +147,10 @@ impl Model {
     ///
     /// At a tie those not verified, then those whose identifier most fragments carry, then the newest.
     pub(super) fn fewest_links(&self, from: usize, to: usize) -> Vec<usize> {
+        let person = self.person(from);
         let mut best = (0..=self.links.len()).find_map(|size| {
             let cuts = self.cuts(from, to, size, &[]);
-            cuts.into_iter().min_by_key(|gone| self.weight(gone))
+            cuts.into_iter().min_by_key(|gone| self.weight(gone, &person))
         });
         best.iter_mut().for_each(|best| best.sort_unstable());
         best.unwrap_or_default()
@@ -171,13 +172,19 @@ impl Model {
         found
     }
 
-    fn weight(&self, gone: &[usize]) -> Weight {
+    fn weight(&self, gone: &[usize], person: &[usize]) -> Weight {
         let verified = gone.iter().filter(|&&row| self.links[row].verified).count();
         let carried = gone.iter().map(|&row| self.carried(&self.links[row])).sum();
-        let mut newest: Vec<Reverse<(u64, usize)>> =
-            gone.iter().map(|&row| Reverse((self.links[row].came, row))).collect();
-        newest.sort_unstable();
-        (verified, Reverse(carried), newest)
+        let place = |row: usize| (self.links[row].came, row);
+        let newer = |&of: &usize| {
+            let others = 0..self.links.len();
+            let counts = |&row: &usize| {
+                let link = &self.links[row];
+                link.joins() && person.contains(&link.fragment) && place(row) > place(of)
+            };
+            others.filter(counts).count()
+        };
+        (verified, Reverse(carried), gone.iter().map(newer).sum())
     }
 
     fn carried(&self, link: &LinkRow) -> usize {
@@ -191,11 +198,12 @@ impl Model {
 
     /// The fewest identifiers without which two fragments are two people, if identifiers alone can part them.
     fn fewest_identifiers(&self, from: usize, to: usize) -> Option<Vec<String>> {
+        let person = self.person(from);
         let mut best = (1..=self.links.len()).find_map(|size| {
             let cuts = self.identifier_cuts(from, to, size, &[]);
             cuts.into_iter().min_by_key(|gone| {
                 let rows = 0..self.links.len();
-                self.weight(&rows.filter(|&row| self.goes_with(row, gone)).collect::<Vec<_>>())
+                self.weight(&rows.filter(|&row| self.goes_with(row, gone)).collect::<Vec<_>>(), &person)
             })
         })?;
         best.sort();
