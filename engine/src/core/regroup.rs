@@ -68,10 +68,17 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
         Effect::Quarantine { fragment, identifier, limit, place, verified, time } => {
             let key = LinkKey { fragment: *fragment, identifier: *identifier };
             let seq = here(state);
+            // One that only attached, and was to join now, does not hold until it is decided.
+            if state.links(&key)?.is_some_and(|row| row.standing.holds()) {
+                loosen(state, key, Standing::Quarantined(*limit))?;
+                drop_from_person(state, key)?;
+            }
             let row = match state.links(&key)? {
                 Some(row) => LinkRow {
                     standing: Standing::Quarantined(*limit),
                     last_seq: seq,
+                    first_seen: row.first_seen.min(*time),
+                    last_seen: row.last_seen.max(*time),
                     ..Arc::unwrap_or_clone(row)
                 },
                 None => new_link(seq, *time, Standing::Quarantined(*limit)),
@@ -272,6 +279,25 @@ fn loosen<S: State>(state: &mut S, key: LinkKey, standing: Standing) -> Result<(
     }
     state.put_identifiers(key.identifier, identifier);
     Ok(())
+}
+
+/// A person has an identifier no longer, unless another of its fragments carries it.
+fn drop_from_person<S: State>(state: &mut S, key: LinkKey) -> Result<(), Error> {
+    let root = root_of(state, key.fragment)?;
+    for fragment in state.list(ListKey { kind: ListKind::Carriers, of: key.identifier.0 }, usize::MAX)? {
+        let fragment = FragmentNo(fragment);
+        let link = state.links(&LinkKey { fragment, ..key })?;
+        if link.is_some_and(|link| link.standing.holds()) && root_of(state, fragment)? == root {
+            return Ok(());
+        }
+    }
+    let seq = here(state);
+    change_person(state, root, |person| {
+        person.changed = seq;
+        if let Ok(place) = person.identifiers.binary_search(&key.identifier) {
+            person.identifiers.remove(place);
+        }
+    })
 }
 
 fn another_owner<S: View>(state: &S, identifier: IdentifierNo) -> Result<Option<FragmentNo>, Error> {
