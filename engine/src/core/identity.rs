@@ -274,7 +274,10 @@ impl<'a, S: State> Decider<'a, S> {
         let fragment = match self.seat(from, found, joins)? {
             Some(fragment) => {
                 self.emit(Effect::Holder { device, fragment })?;
-                self.link(fragment, found, of, joins)?;
+                // It may be theirs by another link, and this one have been parted.
+                if self.told_before(fragment, found, Lifted::default())?.is_none() {
+                    self.link(fragment, found, of, joins)?;
+                }
                 fragment
             }
             None => {
@@ -312,8 +315,7 @@ impl<'a, S: State> Decider<'a, S> {
                 Some(owner) if joins => owner == root,
                 _ => person_of(self.state, root)?.identifiers.binary_search(&no).is_ok(),
             };
-            let link = self.state.links(&LinkKey { fragment: seat, identifier: no })?;
-            if theirs && link.is_none_or(|link| link.standing.holds()) {
+            if theirs {
                 return Ok(Some(seat));
             }
         }
