@@ -480,6 +480,10 @@ impl<'a, S: State> Decider<'a, S> {
         {
             return Ok(Some(Limit::ValuesPerProfile));
         }
+        // Nobody is joined by a value that nobody has.
+        if other.is_none() && may_join(of).0 {
+            return Ok(None);
+        }
         let mut carried = found.row.as_ref().map_or(0, |row| row.links);
         if let Some(identifier) = found.no {
             let own = self.state.links(&LinkKey { fragment, identifier })?;
