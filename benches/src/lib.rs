@@ -6,13 +6,19 @@ pub mod agents;
 pub mod traffic;
 pub mod wire;
 
+pub mod measure;
 pub mod metered;
 pub mod usage;
 
 pub mod embedded;
+pub mod grouped;
 pub mod plain;
 pub mod rows;
 pub mod simple;
+
+pub mod postgres;
+
+pub mod load;
 
 pub mod report;
 

@@ -8,6 +8,7 @@ use spoor::store::log::{Log, LogOptions};
 use spoor::{Clock, Settings, SystemClock};
 use spoor_benches::Fault;
 use spoor_benches::embedded::{Client, making_ns};
+use spoor_benches::grouped::{self, GroupStore};
 use spoor_benches::plain::PlainFile;
 use spoor_benches::report::{Result as Measured, disks, ratios, table, threads};
 use spoor_benches::rows::Rows;
@@ -91,7 +92,7 @@ impl Run {
     }
 
     fn shape(&self) -> Shape {
-        Shape { seed: self.options.seed, sessions: self.options.sessions }
+        Shape { seed: self.options.seed, sessions: self.options.sessions, ..Shape::default() }
     }
 
     fn settings(&self) -> Settings {
@@ -200,15 +201,19 @@ impl Run {
 
     fn simple(&mut self, variant: &str, group: usize) -> Result<(), Fault> {
         let path = self.dir.path().join(variant);
-        let mut simple = Simple::create(&path, Traffic::new(self.shape())?)?;
+        let mut traffic = Traffic::new(self.shape())?;
+        let mut simple = Simple::create(&path)?;
         let name = format!("simple layout in redb, {group} a commit");
         let bar = bar(&name, self.options.warm_up + self.options.events);
-        simple.run(self.options.warm_up, group, |stored| bar.set_position(stored))?;
-        let (from, before) = (simple.stored, Usage::now()?);
-        simple.run(self.options.events, group, |stored| bar.set_position(stored))?;
+        let mut run = |simple: &mut Simple, events| {
+            grouped::run(simple, &mut traffic, events, group, |stored| bar.set_position(stored))
+        };
+        run(&mut simple, self.options.warm_up)?;
+        let (from, before) = (simple.stored(), Usage::now()?);
+        run(&mut simple, self.options.events)?;
         let end = Usage::now()?;
         bar.finish_and_clear();
-        let (events, spent) = (simple.stored - from, end.since(&before));
+        let (events, spent) = (simple.stored() - from, end.since(&before));
         drop(simple);
         self.done(Measured::new(&name, events, &spent, file_bytes(&path)?, end.rss_bytes));
         std::fs::remove_file(&path)?;
