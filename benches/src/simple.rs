@@ -29,12 +29,14 @@ const REPEATS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("re
 /// Namespace and value, and the profile that has them.
 const IDENTIFIERS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("identifiers");
 /// Profile, and its sessions: for a merge, which moves them, and to show them.
-const PROFILE_SESSIONS: MultimapTableDefinition<'_, u64, &str> = MultimapTableDefinition::new("profile_sessions");
+const PROFILE_SESSIONS: MultimapTableDefinition<'_, u64, &str> =
+    MultimapTableDefinition::new("profile_sessions");
 /// Profile, and its identifiers.
 const PROFILE_IDENTIFIERS: MultimapTableDefinition<'_, u64, (&str, &str)> =
     MultimapTableDefinition::new("profile_identifiers");
 /// Profile, and its ids: its own, and those of the profiles that it took over.
-const PROFILE_ALIASES: MultimapTableDefinition<'_, u64, &str> = MultimapTableDefinition::new("profile_aliases");
+const PROFILE_ALIASES: MultimapTableDefinition<'_, u64, &str> =
+    MultimapTableDefinition::new("profile_aliases");
 
 #[derive(Debug, Default, Encode, Decode)]
 struct SessionRow {

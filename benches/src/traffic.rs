@@ -514,7 +514,8 @@ mod tests {
 
     #[test]
     fn the_number_of_devices_is_bounded_and_the_share_of_who_is_as_asked() {
-        let shape = Shape { seed: 7, sessions: 10, identify_per_mille: 400, devices_max: 30, ..Shape::default() };
+        let shape =
+            Shape { seed: 7, sessions: 10, identify_per_mille: 400, devices_max: 30, ..Shape::default() };
         let mut traffic = Traffic::new(shape).unwrap();
         let made: Vec<_> = (0..5_000).map(|_| traffic.next(Timestamp(0)).0).collect();
         assert_eq!(traffic.devices(), 30);

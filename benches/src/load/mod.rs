@@ -206,7 +206,10 @@ fn watch<T>(
 
 type Sent = Result<(Vec<Window>, Vec<Traffic>), Fault>;
 
-fn collect(common: &Common, sending: Vec<ScopedJoinHandle<'_, Sent>>) -> Result<(Measured, Vec<Traffic>), Fault> {
+fn collect(
+    common: &Common,
+    sending: Vec<ScopedJoinHandle<'_, Sent>>,
+) -> Result<(Measured, Vec<Traffic>), Fault> {
     let (mut all, mut traffic) = (Vec::new(), Vec::new());
     for thread in sending {
         let (windows, share) = thread.join().map_err(|_| "a thread of the load generator panicked")??;
@@ -291,7 +294,11 @@ impl Client {
             let answered = self.connection.send(&items).await?;
             let now = Instant::now();
             self.window.answered(due, now, answered.stored, answered.repeated);
-            self.window.troubled(if self.window.by_due() { due } else { now }, answered.failed, answered.retried);
+            self.window.troubled(
+                if self.window.by_due() { due } else { now },
+                answered.failed,
+                answered.retried,
+            );
             self.stored.fetch_add(answered.stored, Relaxed);
             for (device, profile) in devices.into_iter().zip(answered.profiles) {
                 if let Some(profile) = profile

@@ -155,7 +155,8 @@ mod tests {
         let answered = Protocol::Json.read(200, one, 1).unwrap();
         assert_eq!((answered.stored, answered.repeated, answered.failed), (1, 1, 0));
         assert_eq!(answered.profiles, [Some("p".to_owned())]);
-        let two = br#"[{"error":{"code":"x","message":"y"}},{"profile":null,"events":[{"status":"stored"}]}]"#;
+        let two =
+            br#"[{"error":{"code":"x","message":"y"}},{"profile":null,"events":[{"status":"stored"}]}]"#;
         let answered = Protocol::Json.read(200, two, 2).unwrap();
         assert_eq!((answered.stored, answered.failed), (1, 1));
         assert_eq!(answered.profiles, [None, None]);

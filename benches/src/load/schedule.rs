@@ -151,7 +151,12 @@ mod tests {
     fn plan(pace: Pace) -> Plan {
         let address = ([127, 0, 0, 1], 1).into();
         let target = Target::Http { address, version: Version::One, protocol: Protocol::Json };
-        Plan { pace, warm_up: Duration::from_millis(20), duration: Duration::from_millis(80), ..Plan::new(target) }
+        Plan {
+            pace,
+            warm_up: Duration::from_millis(20),
+            duration: Duration::from_millis(80),
+            ..Plan::new(target)
+        }
     }
 
     #[tokio::test]

@@ -41,7 +41,8 @@ impl Postgres {
         let (client, connection) = config(socket).connect(NoTls).await?;
         // Why it ended before the client shows in the next call.
         tokio::spawn(async { drop(connection.await) });
-        let one = client.prepare("SELECT o_profile, o_stored FROM track($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)").await?;
+        let one =
+            client.prepare("SELECT o_profile, o_stored FROM track($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)").await?;
         let many = client
             .prepare("SELECT o_profiles, o_stored FROM track_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)")
             .await?;
@@ -65,13 +66,26 @@ impl Postgres {
         let (id, time) = (uuid(event.id.as_deref())?, time(event));
         let (properties, context) = (text(event.properties.as_ref()), text(item.context.as_ref()));
         let named = !event.identifiers.is_empty();
-        let names: Option<Vec<&str>> = named.then(|| event.identifiers.iter().map(|(name, _)| &**name).collect());
-        let values: Option<Vec<&str>> = named.then(|| event.identifiers.iter().map(|(_, value)| &**value).collect());
+        let names: Option<Vec<&str>> =
+            named.then(|| event.identifiers.iter().map(|(name, _)| &**name).collect());
+        let values: Option<Vec<&str>> =
+            named.then(|| event.identifiers.iter().map(|(_, value)| &**value).collect());
         let traits = traits(event)?;
         let (row, retried) = self
             .call(
                 &self.one,
-                &[&session, &profile, &id, &event.event_type, &time, &properties, &context, &names, &values, &traits],
+                &[
+                    &session,
+                    &profile,
+                    &id,
+                    &event.event_type,
+                    &time,
+                    &properties,
+                    &context,
+                    &names,
+                    &values,
+                    &traits,
+                ],
             )
             .await?;
         let (profile, stored): (Uuid, bool) = (row.try_get(0)?, row.try_get(1)?);

@@ -21,7 +21,8 @@ const USUAL_PLACES: [&str; 4] =
 /// How long it may take to start, or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the server must say about each of these: that an answered transaction is on the disk.
-const DURABILITY: [(&str, &str); 3] = [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")];
+const DURABILITY: [(&str, &str); 3] =
+    [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")];
 
 /// A cluster that runs; it goes, with its files, when this is dropped.
 #[derive(Debug)]
@@ -132,7 +133,9 @@ impl Cluster {
                     Err(error) => {
                         let ended = self.server.try_wait()?;
                         if ended.is_some() || Instant::now() > end {
-                            return Err(format!("PostgreSQL did not start: {error}; {}", self.last_words()).into());
+                            return Err(
+                                format!("PostgreSQL did not start: {error}; {}", self.last_words()).into()
+                            );
                         }
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
@@ -143,7 +146,9 @@ impl Cluster {
                 let row = client.query_one(&format!("SHOW {name}"), &[]).await?;
                 let value: String = row.get(0);
                 if value != wanted {
-                    return Err(format!("PostgreSQL has {name}={value}: this would compare unlike things").into());
+                    return Err(
+                        format!("PostgreSQL has {name}={value}: this would compare unlike things").into()
+                    );
                 }
             }
             self.version = client.query_one("SHOW server_version", &[]).await?.get(0);
