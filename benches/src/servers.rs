@@ -52,10 +52,10 @@ impl Inside {
         let store: Arc<dyn Store> = match (kind, &disk) {
             (Kind::ParseOnly, _) => Arc::new(OnlyTakes(ParseOnly::default())),
             (Kind::AppendOnly, _) => Arc::new(OnlyTakes(AppendOnly::create(&dir.join("appended"))?)),
-            (Kind::Spoor, None) => Arc::new(Engine::open(&dir.join("data"), settings.clone())?),
+            (Kind::Spoor, None) => Arc::new(Engine::open(dir.join("data"), settings.clone())?),
             (Kind::Spoor, Some(disk)) => {
                 let environment = Environment { disk: disk.clone(), ..Environment::default() };
-                Arc::new(Engine::open_with(&dir.join("data"), settings.clone(), environment)?)
+                Arc::new(Engine::open_with(dir.join("data"), settings.clone(), environment)?)
             }
         };
         let server = serve_store(&configuration, store, "bench".to_owned())?;

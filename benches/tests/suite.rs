@@ -64,7 +64,7 @@ fn load(version: Version, streams: usize, pace: Pace, batch: usize, gathered: bo
         batch,
         gathered,
         threads: 2,
-        duration: Duration::from_millis(300),
+        duration: Duration::from_millis(800),
         ..Plan::new(target)
     };
     let traffic =
@@ -99,7 +99,7 @@ fn http_2_with_several_streams_in_an_open_loop() {
 
 #[test]
 fn arrays_of_many_sessions() {
-    load(Version::One, 1, Pace::Closed, 20, false);
+    load(Version::One, 1, Pace::Closed, 5, false);
 }
 
 #[test]

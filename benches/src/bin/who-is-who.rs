@@ -269,7 +269,7 @@ fn share(events: u64) -> Result<(), Fault> {
         let one = |no: u64| {
             let device = (no * 7_919) % DEVICES + no / (DEVICES * 10) * DEVICES;
             let email = ("email", format!("person-{}@shop.example", device / DEVICES_PER_PERSON));
-            request(format!("device-{device}"), 1, Some(email).filter(|_| links && no % 5 == 0))
+            request(format!("device-{device}"), 1, Some(email).filter(|_| links && no.is_multiple_of(5)))
         };
         let begun = Instant::now();
         store(&engine, (0..events).map(one), events, |_| {})?;
