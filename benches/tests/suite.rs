@@ -1,4 +1,5 @@
 //! The suite and the load generator, tiny: they run, count right, and tell what is missing. The figures mean nothing.
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
 
 use spoor_benches::book::Book;
 use spoor_benches::load::protocol::Protocol;
