@@ -3,7 +3,8 @@
 
 use crate::act::{Act, ActError, ActReply, ProfileSize};
 use crate::core::acts::{Deed, Plan, Refusal, Size};
-use crate::core::decision::{Decision, Effect, Ends, LinkResult};
+use crate::core::decision::{Decision, Effect, Ends, JoinCause, LinkResult};
+use crate::core::graph::link_row;
 use crate::core::identifiers::{CommandIdentifier, identifier};
 use crate::core::root::{root_of, some_members_of};
 use crate::core::rows::{IdentifierKey, LinkKey, ListKey, ListKind, NameKey, NameKind};
@@ -13,9 +14,10 @@ use crate::ids::{EventSeq, FragmentNo, IdentifierNo, NamespaceNo};
 use crate::limits::PROFILE_MAX_IDS;
 use crate::model::ReadError;
 use crate::read::Snapshot;
-use crate::reply::LinkOutcome;
+use crate::settings::Merges;
 use crate::store::record::RecordView;
 use crate::words::{merge_id, numbers_of_id};
+use std::collections::BTreeSet;
 
 /// Places of decisions that an undo does not retake, at most so many.
 const NOT_RETAKEN_MAX: usize = 1_000;
@@ -44,11 +46,12 @@ impl Snapshot {
                 let (seq, place) = numbers_of_id(merge, 'm').ok_or_else(unknown)?;
                 let decision = self.decision_at(seq)?.ok_or_else(unknown)?;
                 let mut joins = effects_at(&decision.1, decision.0, seq).filter_map(|effect| match effect {
-                    Effect::Join { child, parent, cause } => Some((*child, *parent, cause.clone())),
+                    Effect::Join { cause, .. } => Some(cause.clone()),
                     _ => None,
                 });
-                let (child, parent, cause) = joins.nth(usize::from(place)).ok_or_else(unknown)?;
-                Deed::Undo { cause, child, parent, keep_apart: *keep_apart }
+                let cause = joins.nth(usize::from(place)).ok_or_else(unknown)?;
+                let undone = self.is_undone(merge, &cause, seq)?;
+                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart }
             }
             Act::Merge { profile, other, force } => Deed::Merge {
                 one: self.fragment_for(profile, "profile")?,
@@ -64,12 +67,27 @@ impl Snapshot {
                 identifier: self.parsed_identifier(identifier)?,
             },
             Act::Decide { quarantine, approve } => {
-                let (link, identifier) = self.quarantined(quarantine)?;
-                Deed::Decide { link, identifier, approve: *approve }
+                let (link, identifier, source_merges) = self.quarantined(quarantine)?;
+                Deed::Decide { link, identifier, source_merges, approve: *approve }
             }
             Act::Block { identifier } => Deed::Block { identifier: self.parsed_identifier(identifier)? },
             Act::Unblock { identifier } => Deed::Unblock { identifier: self.known_identifier(identifier)? },
         })
+    }
+
+    /// Whether a merge was undone: what ended the time of its link was an act that named it.
+    fn is_undone(&self, merge: &str, cause: &JoinCause, seq: EventSeq) -> Result<bool, Error> {
+        let version = self.version()?;
+        let ends = match cause {
+            JoinCause::Link { link, .. } => Ends::Identifier(*link),
+            JoinCause::Direct(pair) => Ends::Pair(*pair),
+        };
+        let row = link_row(version, ends)?;
+        let span = row.spans.iter().find(|span| span.from <= seq && span.to.is_none_or(|to| to > seq));
+        let Some(ended) = span.and_then(|span| span.to) else { return Ok(false) };
+        let Some(record) = version.log.record(ended)? else { return Ok(false) };
+        let act = RecordView::parse(record.bytes(), &version.path)?.act(&version.path)?;
+        Ok(matches!(act, Some(Act::Undo { merge: of, .. }) if of == merge))
     }
 
     fn fragment_for(&self, id: &str, field: &str) -> Result<FragmentNo, ActError> {
@@ -112,7 +130,7 @@ impl Snapshot {
     }
 
     /// The link of a quarantine entry.
-    fn quarantined(&self, id: &str) -> Result<(LinkKey, CommandIdentifier), ActError> {
+    fn quarantined(&self, id: &str) -> Result<(LinkKey, CommandIdentifier, Merges), ActError> {
         let unknown = || not_found("quarantine_unknown", "quarantine", format!("there is no entry {id:?}"));
         let (seq, place) = numbers_of_id(id, 'q').ok_or_else(unknown)?;
         let decision = self.decision_at(seq)?.ok_or_else(unknown)?;
@@ -123,9 +141,24 @@ impl Snapshot {
             _ => None,
         });
         let (link, verified) = entries.nth(usize::from(place)).ok_or_else(unknown)?;
+        if link_row(self.version()?, Ends::Identifier(link))?.entry != Some((seq, place)) {
+            let message = "the link was decided, and held back again since: under another id";
+            return Err(ActError::Conflict(Rejection::new("quarantine_decided", "quarantine", message)));
+        }
         let (namespace, value) = self.identifier_name(link.identifier)?;
-        let found = CommandIdentifier { namespace, value, fault: None, verified };
-        Ok((link, found))
+        let found = CommandIdentifier { namespace, value, fault: None, verified, namespace_no: None };
+        Ok((link, found, self.source_merges(seq)?))
+    }
+
+    /// Whether what the source of an event said may join, by the settings of now.
+    fn source_merges(&self, seq: EventSeq) -> Result<Merges, Error> {
+        let version = self.version()?;
+        let Some(record) = version.log.record(seq)? else { return Ok(Merges::Always) };
+        let request = RecordView::parse(record.bytes(), &version.path)?.command(&version.path)?;
+        let source = request.and_then(|request| {
+            self.shared().registry.source(request.source.as_deref()).map(|source| source.merges)
+        });
+        Ok(source.unwrap_or_default())
     }
 
     /// Namespace and value of an identifier.
@@ -148,7 +181,13 @@ impl Snapshot {
     }
 
     /// What an act did, or would do, in words.
-    pub(crate) fn act_reply(&self, act: &Act, plan: &Plan, seq: Option<EventSeq>) -> Result<ActReply, Error> {
+    pub(crate) fn act_reply(
+        &self,
+        act: &Act,
+        plan: &Plan,
+        seq: Option<EventSeq>,
+        not_retaken: Vec<EventSeq>,
+    ) -> Result<ActReply, Error> {
         let links = |ends: &[Ends]| ends.iter().map(|ends| self.link(*ends)).collect::<Result<Vec<_>, _>>();
         let sizes = |sizes: &[Size]| sizes.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>();
         let one_merge = matches!(act, Act::Merge { .. } | Act::Attach { .. } | Act::Decide { .. });
@@ -157,10 +196,10 @@ impl Snapshot {
             merge: seq.filter(|_| plan.merged && one_merge).map(|seq| merge_id(seq, 0)),
             removed: links(&plan.removed)?,
             // What is only planned has no row yet.
-            added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(&plan.added)? },
+            added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(plan)? },
             before: sizes(&plan.before)?,
             after: sizes(&plan.after)?,
-            not_retaken: self.not_retaken(act, plan)?,
+            not_retaken,
         })
     }
 
@@ -173,17 +212,31 @@ impl Snapshot {
         })
     }
 
-    /// Decisions of conflicts and limits in persons that come apart, since the merge that is undone.
-    fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
-        let Act::Undo { merge, .. } = act else { return Ok(Vec::new()) };
-        let Some((since, _)) = numbers_of_id(merge, 'm') else { return Ok(Vec::new()) };
+    /// Decisions of conflicts and limits in persons that come apart, since the links that are taken away joined; as
+    /// they are before that.
+    pub(crate) fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
+        let parts = matches!(act, Act::Undo { .. } | Act::Detach { .. } | Act::Block { .. });
+        if !parts || plan.after.len() <= plan.before.len() {
+            return Ok(Vec::new());
+        }
         let version = self.version()?;
-        let mut places = Vec::new();
-        for size in &plan.before {
-            let root = root_of(version, size.oldest)?;
-            for member in some_members_of(version, root, PROFILE_MAX_IDS)? {
-                places.extend(version.list(ListKey { kind: ListKind::History, of: member.0 }, usize::MAX)?);
+        let since = match act {
+            Act::Undo { merge, .. } => numbers_of_id(merge, 'm').map(|(seq, _)| seq),
+            _ => {
+                let begun =
+                    |ends: &Ends| link_row(version, *ends).map(|row| row.spans.last().map(|span| span.from));
+                let begun = plan.removed.iter().map(begun).collect::<Result<Vec<_>, _>>()?;
+                begun.into_iter().flatten().min()
             }
+        };
+        let since = since.unwrap_or(version.counters.seq);
+        let mut members = BTreeSet::new();
+        for size in &plan.before {
+            members.extend(some_members_of(version, root_of(version, size.oldest)?, PROFILE_MAX_IDS)?);
+        }
+        let mut places = Vec::new();
+        for member in &members {
+            places.extend(version.list(ListKey { kind: ListKind::History, of: member.0 }, usize::MAX)?);
         }
         places.retain(|place| *place > since.0);
         places.sort_unstable();
@@ -192,15 +245,19 @@ impl Snapshot {
         let mut stand = Vec::new();
         for place in places.into_iter().map(EventSeq) {
             let Some((first, decision)) = self.decision_at(place)? else { continue };
-            let stands = |result: &LinkResult| {
-                matches!(result.outcome, LinkOutcome::Switched | LinkOutcome::Quarantined)
-                    || result.code.is_some_and(crate::core::decision::LinkCode::is_conflict)
+            let concerns = |fragment: &Option<FragmentNo>, result: &LinkResult| {
+                let of = fragment.is_some_and(|fragment| members.contains(&fragment));
+                let from = result.from.is_some_and(|from| members.contains(&from));
+                result.is_decided_at(place) && (of || from)
             };
-            let mut results = effects_at(&decision, first, place).filter_map(|effect| match effect {
-                Effect::Identified { results, .. } => Some(results),
-                _ => None,
+            let mut effects = effects_at(&decision, first, place);
+            let stands = effects.any(|effect| match effect {
+                Effect::Identified { fragment, results } => {
+                    results.iter().any(|result| concerns(fragment, result))
+                }
+                _ => false,
             });
-            if results.any(|results| results.iter().any(stands)) {
+            if stands {
                 stand.push(place);
             }
         }

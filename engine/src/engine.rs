@@ -199,7 +199,8 @@ impl Engine {
                 let stamp = Stamp { received: self.inner.shared.clock.now(), entropy: 0 };
                 let plan = plan(version, &self.inner.shared.registry, &deed, stamp)??;
                 if dry_run {
-                    return Ok(snapshot.act_reply(&act, &plan, None)?);
+                    let stand = snapshot.not_retaken(&act, &plan)?;
+                    return Ok(snapshot.act_reply(&act, &plan, None, stand)?);
                 }
                 planned = Some(Box::new(plan));
             }
@@ -210,7 +211,10 @@ impl Engine {
                 .inner
                 .ask(|done| Message::Act(Box::new(ActJob { encoded, deed, plan: planned, insist, done })))?;
             match acted {
-                Acted::Done(seq, plan) => return Ok(self.snapshot()?.act_reply(&act, &plan, Some(seq))?),
+                Acted::Done(seq, plan) => {
+                    let stand = snapshot.not_retaken(&act, &plan)?;
+                    return Ok(self.snapshot()?.act_reply(&act, &plan, Some(seq), stand)?);
+                }
                 Acted::Refused(refusal) => return Err(refusal.into()),
                 Acted::Stale => {}
             }

@@ -4,7 +4,7 @@ use crate::core::decision::LinkCode;
 use crate::core::outcome::{EventOutcome, LinkTold, Outcome, SessionName, SessionOutcome};
 use crate::core::prepare::Command;
 use crate::ids::{EventSeq, ProfileKey};
-use crate::reply::{EventReply, LinkOutcome, LinkReply, ProfileReply, Reply, SessionReply};
+use crate::reply::{EventReply, LinkReply, ProfileReply, Reply, SessionReply};
 
 /// The reply to a request.
 pub(crate) fn reply(command: &Command, outcome: &Outcome) -> Reply {
@@ -36,13 +36,9 @@ fn event_reply(event: &EventOutcome, sent_id: Option<&str>) -> EventReply {
 }
 
 fn link_replies(event: &EventOutcome) -> Vec<LinkReply> {
-    let mut quarantined = 0_u16;
     let reply = |told: &LinkTold| {
         let result = &told.result;
-        let quarantine = (result.outcome == LinkOutcome::Quarantined).then(|| {
-            quarantined += 1;
-            quarantine_id(event.seq, quarantined - 1)
-        });
+        let quarantine = result.entry.map(|(seq, place)| quarantine_id(seq, place));
         let profiles = told.profiles.iter().flat_map(|(one, other)| [key_text(one), key_text(other)]);
         LinkReply {
             identifier: identifier_text(&result.namespace, &result.value),

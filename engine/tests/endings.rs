@@ -1,5 +1,4 @@
 //! Sessions that fall silent by the thousand end a slice at a time: none is left out, and requests go on.
-
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
 
 use spoor::{Engine, Environment, Event, ManualClock, Settings, Timestamp, TrackRequest};

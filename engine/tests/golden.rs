@@ -186,7 +186,11 @@ fn effects() -> Vec<Effect> {
         Effect::Current { session, part, fragment: Some(fragment) },
         Effect::Settled { device },
         Effect::Join { child: FragmentNo(7), parent: fragment, cause: JoinCause::Direct(Sample::sample()) },
-        Effect::Join { child: FragmentNo(7), parent: fragment, cause: JoinCause::Link(Sample::sample()) },
+        Effect::Join {
+            child: FragmentNo(7),
+            parent: fragment,
+            cause: JoinCause::Link { link: Sample::sample(), carrier: FragmentNo(8) },
+        },
         Effect::Met { session, fragment, shared: true },
         Effect::Gap { fragment, source: SourceNo(3), day: 20_454, session },
         Effect::Bridge { kept: SessionNo(7), alias: session },
@@ -212,6 +216,8 @@ fn identity_effects() -> Vec<Effect> {
         code,
         merge,
         sides: merge.map(|_| (fragment, other)),
+        from: (outcome == LinkOutcome::Switched).then_some(fragment),
+        entry: (outcome == LinkOutcome::Quarantined).then_some((EventSeq(70_001), 1)),
     };
     let mut results = vec![
         result(LinkOutcome::Attached, None, None),
@@ -259,7 +265,14 @@ fn identity_effects() -> Vec<Effect> {
         Effect::Ruled("{}".into()),
     ];
     for limit in [Limit::ValuesPerProfile, Limit::FragmentsMax] {
-        effects.push(Effect::Quarantine { fragment, identifier, limit, verified: false, time: TIME });
+        effects.push(Effect::Quarantine {
+            fragment,
+            identifier,
+            limit,
+            place: 1,
+            verified: false,
+            time: TIME,
+        });
     }
     let link = Ends::Identifier(Sample::sample());
     for (ends, standing) in [
@@ -446,7 +459,7 @@ samples! {
             Span { from: EventSeq(70_001), to: None, joins: true },
         ],
         verified: true, first_seq: EventSeq(4), last_seq: EventSeq(70_001), first_seen: Timestamp(1), last_seen: TIME,
-        kind: Some(DirectKind::Session(SessionNo(8))),
+        kind: Some(DirectKind::Session(SessionNo(8))), entry: Some((EventSeq(70_001), 1)),
     };
     PersonRow => PersonRow {
         fragments: 2, oldest: FragmentNo(6), identifiers: vec![IdentifierNo(1), IdentifierNo(110_000)],

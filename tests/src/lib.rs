@@ -6,6 +6,7 @@
 //! - [`history`] makes random histories, which two targets must answer alike.
 //! - [`shop`] reads the sample of a web shop's traffic.
 //! - [`orders`] puts requests into other orders and groupings, and imports each into a fresh store.
+//! - [`truth`] compares who is one profile with what is known of it from elsewhere.
 //! - [`kill`] kills a server under load and compares what is left with what its clients were told.
 //!
 //! Ids that a target draws are renamed in order of appearance before anything is compared, so that the
@@ -25,3 +26,4 @@ pub mod orders;
 pub mod scenario;
 pub mod shop;
 pub mod target;
+pub mod truth;

@@ -1,7 +1,7 @@
 //! The sample of a web shop's traffic: see `data/README.md`.
 
 use crate::target::wire::read_request;
-use spoor::settings::{ProfileIds, SourceSettings};
+use spoor::settings::{NamespaceSettings, ProfileIds, SourceSettings};
 use spoor::{Origin, Settings, TrackRequest};
 
 const SAMPLE: &str = include_str!("../data/shop-sample.jsonl");
@@ -19,7 +19,7 @@ pub fn requests() -> Vec<TrackRequest> {
     SAMPLE.lines().map(request).collect()
 }
 
-/// The settings that the sample needs: its one source brings its own profile ids.
+/// The settings that the sample needs: its one source brings its own profile ids, and its people have numbers.
 #[must_use]
 pub fn settings() -> Settings {
     let shop = SourceSettings {
@@ -27,7 +27,10 @@ pub fn settings() -> Settings {
         default_country: Some("AU".to_owned()),
         ..SourceSettings::default()
     };
-    Settings { sources: [("shop".to_owned(), shop)].into(), ..Settings::default() }
+    let mut settings = Settings { sources: [("shop".to_owned(), shop)].into(), ..Settings::default() };
+    let number = NamespaceSettings { priority: 4, ..NamespaceSettings::default() };
+    settings.identifiers.insert("ssn".to_owned(), number);
+    settings
 }
 
 /// The device ids of the sample, each once.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const RULES: &str = include_str!("../../docs/sessions-and-profiles.md");
+const IDENTITY: &str = include_str!("../../docs/identity.md");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
 const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
 const ENGINE_LIMITS: &str = include_str!("../../engine/src/limits.rs");
@@ -20,9 +21,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").to_owned()
 }
 
-fn play_examples(maker: Maker) -> usize {
+fn play_examples(page: &str, maker: Maker) -> usize {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let examples: Vec<_> = RULES.split("```scenario\n").skip(1).collect();
+    let examples: Vec<_> = page.split("```scenario\n").skip(1).collect();
     for (number, example) in examples.iter().enumerate() {
         let text = example.split("```").next().expect("the end of an example");
         let file = directory.path().join(format!("example-{}.txt", number + 1));
@@ -38,8 +39,10 @@ fn play_examples(maker: Maker) -> usize {
 
 #[test]
 fn the_examples_of_the_rules_give_the_answers_that_they_show() {
-    assert!(play_examples(Embedded::make) >= 10);
-    assert!(play_examples(Naive::make) >= 10);
+    for maker in [Embedded::make as Maker, Naive::make] {
+        assert!(play_examples(RULES, maker) >= 10);
+        assert!(play_examples(IDENTITY, maker) >= 4);
+    }
 }
 
 /// All files of one kind below a folder, without what is built.

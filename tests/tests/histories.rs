@@ -38,7 +38,7 @@ fn the_engine_answers_like_the_model() {
 #[test]
 fn histories_meet_every_rule() {
     let mut seen = String::new();
-    for seed in 1..=30 {
+    for seed in 1..=36 {
         let mut player = Player::new(Naive::make, &settings());
         for step in history(seed, 100) {
             seen += &player.step(&step);
@@ -71,6 +71,35 @@ fn histories_meet_every_rule() {
         "trait counter-0 ",
         "trait collection-0 [",
         "ids P",
+        " attached",
+        " known",
+        " merged m#",
+        " switched ",
+        "refused unique_conflict",
+        "refused two_values",
+        "refused kept_apart",
+        "refused cut",
+        "refused blocked",
+        "refused junk",
+        "refused unknown_namespace",
+        "attached attach_only",
+        "attached unverified",
+        "quarantined values_per_profile",
+        "quarantined fragments_max",
+        "warning fragments_max",
+        "warning profile_switched",
+        "conflict merge_undone",
+        "conflict same_profile",
+        "conflict quarantine_decided",
+        "conflict not_blocked",
+        "removed ",
+        "added ",
+        " hand ",
+        " device ",
+        " session joined",
+        "chain ",
+        "cut identifiers",
+        "preview",
     ] {
         assert!(seen.contains(word), "no history met {word:?}");
     }

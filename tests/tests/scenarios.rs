@@ -39,5 +39,6 @@ fn the_binary_answers_as_written() {
 
 #[test]
 fn the_server_answers_as_written() {
-    play_all(Served::make, false, files().len());
+    // All but the one that tells more than a public source hears.
+    play_all(Served::make, false, files().len() - 1);
 }

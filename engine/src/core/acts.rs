@@ -33,10 +33,10 @@ pub enum Deed {
     Undo {
         /// The link.
         cause: JoinCause,
-        /// One of the two.
-        child: FragmentNo,
-        /// The other.
-        parent: FragmentNo,
+        /// The position of the union.
+        seq: EventSeq,
+        /// Whether it was taken back before.
+        undone: bool,
         /// Whether they must not become one again.
         keep_apart: bool,
     },
@@ -69,6 +69,8 @@ pub enum Deed {
         link: LinkKey,
         /// Its identifier in words.
         identifier: CommandIdentifier,
+        /// Whether what the source of the event says may join.
+        source_merges: Merges,
         /// Which way.
         approve: bool,
     },
@@ -207,14 +209,16 @@ type Done = Result<Result<(), Refusal>, Error>;
 impl<V: View> Planner<'_, '_, V> {
     fn act(&mut self, deed: &Deed) -> Done {
         match deed {
-            Deed::Undo { cause, child, parent, keep_apart } => self.undo(cause, *child, *parent, *keep_apart),
+            Deed::Undo { cause, seq, undone, keep_apart } => self.undo(cause, *seq, *undone, *keep_apart),
             Deed::Merge { one, other, force } => self.merge(*one, *other, *force),
             Deed::Detach { fragment, identifier } => self.detach(*fragment, *identifier),
             Deed::Attach { fragment, identifier } => {
                 let lifted = Lifted { cut: true, limit: None };
-                self.attach(*fragment, identifier, lifted)
+                self.attach(*fragment, identifier, lifted, Merges::Always)
             }
-            Deed::Decide { link, identifier, approve } => self.decide(*link, identifier, *approve),
+            Deed::Decide { link, identifier, source_merges, approve } => {
+                self.decide(*link, identifier, *source_merges, *approve)
+            }
             Deed::Block { identifier } => self.block(identifier),
             Deed::Unblock { identifier } => self.unblock(*identifier),
         }
@@ -281,23 +285,28 @@ impl<V: View> Planner<'_, '_, V> {
         Ok(())
     }
 
-    fn undo(&mut self, cause: &JoinCause, child: FragmentNo, parent: FragmentNo, keep_apart: bool) -> Done {
-        let (ends, near) = match cause {
-            JoinCause::Link(key) => (Ends::Identifier(*key), key.fragment),
-            JoinCause::Direct(pair) => (Ends::Pair(*pair), pair.one),
+    fn undo(&mut self, cause: &JoinCause, seq: EventSeq, undone: bool, keep_apart: bool) -> Done {
+        let (ends, near, far) = match cause {
+            JoinCause::Link { link, carrier } => (Ends::Identifier(*link), link.fragment, *carrier),
+            JoinCause::Direct(pair) => (Ends::Pair(*pair), pair.one, pair.other),
         };
-        if link_row(self.decider.state, ends)?.standing != Standing::Joins {
-            return Ok(refuse("merge_undone", "its link does not join any more"));
+        let row = link_row(self.decider.state, ends)?;
+        let since = row.spans.last().map(|span| span.from);
+        let holds = row.standing == Standing::Joins && since.is_some_and(|since| since <= seq);
+        // Its link may have gone in another way, and the two be joined by others.
+        if undone || (!holds && self.root(near)? != self.root(far)?) {
+            return Ok(refuse("merge_undone", "the merge was undone, or its link was taken away"));
         }
-        self.touched.extend([near, child, parent]);
-        self.loosen(ends, Standing::Cut)?;
+        self.touched.extend([near, far]);
+        if holds {
+            self.loosen(ends, Standing::Cut)?;
+        }
         let members = members_of(self.decider.state, self.root(near)?)?;
-        for edge in fewest_links(&edges_of(self.decider.state, &members)?, child, parent) {
+        for edge in fewest_links(&edges_of(self.decider.state, &members)?, near, far) {
             self.loosen(edge.ends, Standing::Cut)?;
         }
         self.regroup(&[near])?;
         if keep_apart {
-            let far = if self.root(child)? == self.root(near)? { parent } else { child };
             self.decider.emit(Effect::Guard { one: near, other: far, stands: true })?;
         }
         Ok(Ok(()))
@@ -371,7 +380,13 @@ impl<V: View> Planner<'_, '_, V> {
         Ok(carriers)
     }
 
-    fn attach(&mut self, fragment: FragmentNo, identifier: &CommandIdentifier, lifted: Lifted) -> Done {
+    fn attach(
+        &mut self,
+        fragment: FragmentNo,
+        identifier: &CommandIdentifier,
+        lifted: Lifted,
+        source_merges: Merges,
+    ) -> Done {
         if let Some(code) = identifier.fault {
             return Ok(refuse(code.as_str(), "the value identifies nobody"));
         }
@@ -379,18 +394,16 @@ impl<V: View> Planner<'_, '_, V> {
             return Ok(refuse(LinkCode::UnknownNamespace.as_str(), "no namespace has this name"));
         };
         self.touched.push(fragment);
-        if let Some(owner) = self.decider.owner_of(identifier)? {
-            self.touched.push(owner);
-        }
         let evidence = Evidence {
             identifier,
             settings,
-            source_merges: Merges::Always,
+            source_merges,
             time: self.decider.stamp.received,
             lifted,
             may_switch: false,
         };
         let resolved = self.decider.resolve(fragment, evidence)?;
+        self.touched.extend(resolved.sides.map(|(_, other)| other));
         self.attached(fragment, identifier, &resolved)
     }
 
@@ -416,14 +429,20 @@ impl<V: View> Planner<'_, '_, V> {
         Ok(Ok(()))
     }
 
-    fn decide(&mut self, link: LinkKey, identifier: &CommandIdentifier, approve: bool) -> Done {
+    fn decide(
+        &mut self,
+        link: LinkKey,
+        identifier: &CommandIdentifier,
+        source_merges: Merges,
+        approve: bool,
+    ) -> Done {
         let ends = Ends::Identifier(link);
         let Standing::Quarantined(limit) = link_row(self.decider.state, ends)?.standing else {
             return Ok(refuse("quarantine_decided", "the link does not wait for a decision any more"));
         };
         if approve {
             let lifted = Lifted { cut: false, limit: Some(limit) };
-            return self.attach(link.fragment, identifier, lifted);
+            return self.attach(link.fragment, identifier, lifted, source_merges);
         }
         self.touched.push(link.fragment);
         // It never held: nothing is taken away.
@@ -519,22 +538,27 @@ impl<V: View> Planner<'_, '_, V> {
     fn unsuspend(&mut self, key: LinkKey, joins: bool) -> Result<(), Error> {
         let LinkKey { fragment, identifier } = key;
         let root = self.root(fragment)?;
-        let owner = self.decider.state.identifiers(&identifier)?.and_then(|row| row.owner);
-        let owner = owner.map(|owner| self.root(owner)).transpose()?.filter(|owner| joins && *owner != root);
+        let carrier = self.decider.state.identifiers(&identifier)?.and_then(|row| row.owner);
+        let owner =
+            carrier.map(|owner| self.root(owner)).transpose()?.filter(|owner| joins && *owner != root);
         let person = person_of(self.decider.state, root)?;
+        let mut stands =
+            self.decider.is_unique(identifier)? && self.decider.has_another_value(&person, identifier)?;
         if let Some(owner) = owner {
             self.touched.push(owner);
             let other = person_of(self.decider.state, owner)?;
-            if self.decider.guarded(&person, owner)? || self.decider.share_no_unique(&person, &other)? {
-                return self
-                    .decider
-                    .emit(Effect::Loosen { ends: Ends::Identifier(key), standing: Standing::Cut });
-            }
+            stands |=
+                self.decider.guarded(&person, owner)? || self.decider.share_no_unique(&person, &other)?;
+        }
+        if stands {
+            let ends = Ends::Identifier(key);
+            return self.decider.emit(Effect::Loosen { ends, standing: Standing::Cut });
         }
         self.added.push(Ends::Identifier(key));
         self.decider.emit(Effect::Restore { fragment, identifier, joins })?;
         if let Some(owner) = owner {
-            self.decider.unite(root, owner, JoinCause::Link(key))?;
+            let carrier = carrier.unwrap_or(owner);
+            self.decider.unite(root, owner, JoinCause::Link { link: key, carrier })?;
         }
         Ok(())
     }

@@ -17,10 +17,10 @@ use super::prepare::Command;
 use super::repeats::{Firsts, Repeat};
 use super::root::{fragment_row, oldest_of, root_of};
 use super::rows::{NameKind, ProfileAt};
-use super::sources::Registry;
+use super::sources::{Namespace, Registry};
 use super::view::{State, View};
 use crate::error::Error;
-use crate::ids::{EventSeq, FragmentNo, SourceNo, SpaceNo};
+use crate::ids::{EventSeq, FragmentNo, NamespaceNo, SourceNo, SpaceNo};
 use crate::settings::TraitKind;
 use crate::time::Timestamp;
 use uuid::Uuid;
@@ -65,6 +65,10 @@ pub(super) struct Decider<'a, S> {
     pub(super) chosen: Vec<ProfileAt>,
     /// How many merges there were at the position of the next event.
     pub(super) merges: u16,
+    /// How many links were quarantined at the position of the next event.
+    pub(super) quarantined: u16,
+    /// Settings of namespaces that were looked up.
+    pub(super) namespaces: Vec<(NamespaceNo, Option<&'a Namespace>)>,
     draws: u64,
 }
 
@@ -91,6 +95,8 @@ impl<'a, S: View> Decider<'a, S> {
             first_seq,
             chosen: Vec::new(),
             merges: 0,
+            quarantined: 0,
+            namespaces: Vec::new(),
             draws: 0,
         }
     }

@@ -201,6 +201,8 @@ pub enum Effect {
         identifier: IdentifierNo,
         /// The limit that stands in the way.
         limit: Limit,
+        /// How many of this position were quarantined before it.
+        place: u16,
         /// Whether somebody vouches for it.
         verified: bool,
         /// Event time.
@@ -284,7 +286,12 @@ pub enum JoinCause {
     /// Of two fragments.
     Direct(PairKey),
     /// Of a fragment and an identifier that another profile had.
-    Link(LinkKey),
+    Link {
+        /// The link.
+        link: LinkKey,
+        /// The fragment by which the other profile had it.
+        carrier: FragmentNo,
+    },
 }
 
 /// What became of one identifier of an event.
@@ -302,6 +309,24 @@ pub struct LinkResult {
     pub merge: Option<u16>,
     /// Oldest fragments of the two profiles as they were before, this event's first.
     pub sides: Option<(FragmentNo, FragmentNo)>,
+    /// Of a switch: the fragment that the event would have gone to.
+    pub from: Option<FragmentNo>,
+    /// Of a link in quarantine: the position that brought it there, and its place among those of that position.
+    pub entry: Option<(EventSeq, u16)>,
+}
+
+impl LinkResult {
+    /// Whether an event at a position decided it by who had what then, so that it might have come out otherwise:
+    /// a switch, a quarantine, a conflict.
+    #[must_use]
+    pub fn is_decided_at(&self, seq: EventSeq) -> bool {
+        match self.outcome {
+            LinkOutcome::Switched => true,
+            LinkOutcome::Quarantined => self.entry.is_some_and(|(of, _)| of == seq),
+            LinkOutcome::Refused => self.code.is_some_and(LinkCode::is_conflict),
+            _ => false,
+        }
+    }
 }
 
 /// The reason of an outcome.
@@ -325,10 +350,11 @@ pub enum LinkCode {
 }
 
 impl LinkCode {
-    /// Whether it tells of somebody else, and not of the value alone: such refusals are part of a profile's history.
+    /// Whether who had what at that moment decided it, and not the value or an earlier decision: such refusals are
+    /// part of a profile's history.
     #[must_use]
     pub const fn is_conflict(self) -> bool {
-        matches!(self, Self::TwoValues | Self::UniqueConflict | Self::KeptApart)
+        matches!(self, Self::UniqueConflict | Self::KeptApart)
     }
 
     /// As it is written in an answer.

@@ -94,7 +94,7 @@ impl<S: State> Decider<'_, S> {
             let fragment = choice.profile.map(|at| at.fragment);
             self.emit(Effect::Identified { fragment, results: links.clone() })?;
         }
-        self.merges = 0;
+        (self.merges, self.quarantined) = (0, 0);
         self.emit(Effect::Event(EventEffect {
             index: u16::try_from(index).unwrap_or(u16::MAX),
             part,

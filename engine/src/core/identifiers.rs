@@ -7,6 +7,7 @@
 use super::decision::LinkCode;
 use super::normalize::{JUNK, normalize};
 use super::sources::{Namespace, Registry, Source};
+use crate::ids::NamespaceNo;
 use crate::limits::IDENTIFIER_MAX_BYTES;
 use crate::request::{Event, TrackRequest};
 use serde_json::Value;
@@ -23,6 +24,8 @@ pub struct CommandIdentifier {
     pub fault: Option<LinkCode>,
     /// Whether somebody vouches for it.
     pub verified: bool,
+    /// Number of its namespace, if that was looked up before the request queued.
+    pub namespace_no: Option<NamespaceNo>,
 }
 
 /// The identifiers of an event: unique namespaces first, each group by priority, then by name, then by value.
@@ -86,6 +89,7 @@ pub fn identifier(
         value: raw.into(),
         fault: Some(code),
         verified,
+        namespace_no: None,
     };
     let Some(settings) = registry.namespaces.get(namespace) else {
         return fault(LinkCode::UnknownNamespace);
@@ -94,9 +98,13 @@ pub fn identifier(
         Ok(value) if is_blocked(settings, &value) => {
             CommandIdentifier { value: value.into(), ..fault(LinkCode::Blocked) }
         }
-        Ok(value) => {
-            CommandIdentifier { namespace: namespace.into(), value: value.into(), fault: None, verified }
-        }
+        Ok(value) => CommandIdentifier {
+            namespace: namespace.into(),
+            value: value.into(),
+            fault: None,
+            verified,
+            namespace_no: None,
+        },
         Err(code) if code == JUNK => fault(LinkCode::Junk),
         Err(_) => fault(LinkCode::Unlinkable),
     }

@@ -23,7 +23,7 @@ use super::rows::{
 use super::sources::Namespace;
 use super::view::State;
 use crate::error::Error;
-use crate::ids::{FragmentNo, IdentifierNo, NamespaceNo, ProfileKey};
+use crate::ids::{EventSeq, FragmentNo, IdentifierNo, NamespaceNo, ProfileKey};
 use crate::limits::DEVICE_MAX_SEATS;
 use crate::reply::LinkOutcome;
 use crate::settings::Merges;
@@ -62,6 +62,8 @@ pub(super) struct Resolved {
     pub sides: Option<(FragmentNo, FragmentNo)>,
     /// The fragment that it went to.
     pub fragment: FragmentNo,
+    /// Of a link in quarantine: see [`LinkResult::entry`].
+    pub entry: Option<(EventSeq, u16)>,
 }
 
 /// Whoever an identifier leads to.
@@ -72,7 +74,14 @@ struct Found {
     owner: Option<FragmentNo>,
 }
 
-impl<S: State> Decider<'_, S> {
+impl Found {
+    /// The fragment by which the owner has it.
+    fn carrier(&self, owner: FragmentNo) -> FragmentNo {
+        self.row.as_ref().and_then(|row| row.owner).unwrap_or(owner)
+    }
+}
+
+impl<'a, S: State> Decider<'a, S> {
     /// Decides the identifiers of an event; returns where the event goes after that, and what is answered.
     pub(super) fn identify(
         &mut self,
@@ -82,7 +91,6 @@ impl<S: State> Decider<'_, S> {
     ) -> Result<(Choice, Vec<LinkResult>), Error> {
         let command = self.command;
         let registry = self.registry;
-        self.merges = 0;
         let identifiers = command.events.get(index).map_or(&[][..], |event| &event.identifiers);
         let mut results = Vec::with_capacity(identifiers.len());
         let mut switched = false;
@@ -107,7 +115,10 @@ impl<S: State> Decider<'_, S> {
             let sound =
                 |other: &&CommandIdentifier| other.fault.is_none() && other.namespace == identifier.namespace;
             if settings.unique && identifiers.iter().filter(sound).count() > 1 {
-                results.push(refuse(LinkCode::TwoValues));
+                // What an act decided of this very link is told all the same.
+                let told = self.find(identifier)?;
+                let told = self.told_before(at.fragment, &told, Lifted::default())?;
+                results.push(refuse(told.map_or(LinkCode::TwoValues, |(_, code, _)| code)));
                 continue;
             }
             let evidence = Evidence {
@@ -130,6 +141,8 @@ impl<S: State> Decider<'_, S> {
                 code: resolved.code,
                 merge: resolved.merge,
                 sides: resolved.sides,
+                from: (resolved.outcome == LinkOutcome::Switched).then_some(at.fragment),
+                entry: resolved.entry,
             });
         }
         Ok((choice, results))
@@ -147,14 +160,15 @@ impl<S: State> Decider<'_, S> {
 
     /// Decides one identifier for a fragment.
     pub(super) fn resolve(&mut self, fragment: FragmentNo, of: Evidence<'_>) -> Result<Resolved, Error> {
-        let plain = |outcome, code| Resolved { outcome, code, merge: None, sides: None, fragment };
+        let plain =
+            |outcome, code| Resolved { outcome, code, merge: None, sides: None, fragment, entry: None };
         let refuse = |code| plain(LinkOutcome::Refused, Some(code));
         let found = self.find(of.identifier)?;
         if found.row.as_ref().is_some_and(|row| row.blocked) {
             return Ok(refuse(LinkCode::Blocked));
         }
         if let Some(told) = self.told_before(fragment, &found, of.lifted)? {
-            return Ok(plain(told.0, Some(told.1)));
+            return Ok(Resolved { entry: told.2, ..plain(told.0, Some(told.1)) });
         }
         let root = root_of(self.state, fragment)?;
         let person = person_of(self.state, root)?;
@@ -162,7 +176,6 @@ impl<S: State> Decider<'_, S> {
         let has = found.no.is_some_and(|no| person.identifiers.binary_search(&no).is_ok());
         let owner = found.owner.filter(|owner| *owner != root);
         if has && (owner.is_none() || !joins) {
-            self.warn_of_size(&of, &found);
             self.link(fragment, &found, of, joins)?;
             return Ok(plain(LinkOutcome::Known, None));
         }
@@ -170,28 +183,27 @@ impl<S: State> Decider<'_, S> {
             return self.conflict(fragment, &found, of);
         }
         let Some(owner) = owner.filter(|_| joins) else {
-            if let Some(limit) = self.full(&person, None, &found, &of)? {
+            if let Some(limit) = self.full(fragment, &person, None, &found, &of)? {
                 return self.quarantine(fragment, &found, of, limit);
             }
-            self.warn_of_size(&of, &found);
             self.link(fragment, &found, of, joins)?;
             return Ok(plain(LinkOutcome::Attached, why_not));
         };
         let other = person_of(self.state, owner)?;
-        if self.guarded(&person, owner)? {
-            return Ok(refuse(LinkCode::KeptApart));
-        }
         if self.share_no_unique(&person, &other)? {
             return self.conflict(fragment, &found, of);
         }
-        if let Some(limit) = self.full(&person, Some(&other), &found, &of)? {
+        if self.guarded(&person, owner)? {
+            return Ok(refuse(LinkCode::KeptApart));
+        }
+        if let Some(limit) = self.full(fragment, &person, Some(&other), &found, &of)? {
             return self.quarantine(fragment, &found, of, limit);
         }
-        self.warn_of_size(&of, &found);
         let no = self.link(fragment, &found, of, true)?;
-        let merge = self.unite(root, owner, JoinCause::Link(LinkKey { fragment, identifier: no }))?;
+        let link = LinkKey { fragment, identifier: no };
+        let merge = self.unite(root, owner, JoinCause::Link { link, carrier: found.carrier(owner) })?;
         let sides = Some((person.oldest, other.oldest));
-        Ok(Resolved { outcome: LinkOutcome::Merged, code: None, merge: Some(merge), sides, fragment })
+        Ok(Resolved { merge: Some(merge), sides, ..plain(LinkOutcome::Merged, None) })
     }
 
     /// What an earlier decision about this very link says.
@@ -200,15 +212,15 @@ impl<S: State> Decider<'_, S> {
         fragment: FragmentNo,
         found: &Found,
         lifted: Lifted,
-    ) -> Result<Option<(LinkOutcome, LinkCode)>, Error> {
+    ) -> Result<Option<(LinkOutcome, LinkCode, Option<(EventSeq, u16)>)>, Error> {
         let Some(identifier) = found.no else { return Ok(None) };
         let Some(row) = self.state.links(&LinkKey { fragment, identifier })? else { return Ok(None) };
         Ok(match row.standing {
-            Standing::Cut if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Cut)),
-            Standing::Rejected if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Rejected)),
-            Standing::Suspended(_) => Some((LinkOutcome::Refused, LinkCode::Blocked)),
+            Standing::Cut if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Cut, None)),
+            Standing::Rejected if !lifted.cut => Some((LinkOutcome::Refused, LinkCode::Rejected, None)),
+            Standing::Suspended(_) => Some((LinkOutcome::Refused, LinkCode::Blocked, None)),
             Standing::Quarantined(limit) if lifted.limit != Some(limit) => {
-                Some((LinkOutcome::Quarantined, limit.into()))
+                Some((LinkOutcome::Quarantined, limit.into(), row.entry))
             }
             _ => None,
         })
@@ -220,7 +232,7 @@ impl<S: State> Decider<'_, S> {
             return self.switch(fragment, found, of);
         }
         let code = Some(LinkCode::UniqueConflict);
-        Ok(Resolved { outcome: LinkOutcome::Refused, code, merge: None, sides: None, fragment })
+        Ok(Resolved { outcome: LinkOutcome::Refused, code, merge: None, sides: None, fragment, entry: None })
     }
 
     /// Somebody else sits at the device: its fragment for that person, or a new one, holds it from here on.
@@ -229,7 +241,7 @@ impl<S: State> Decider<'_, S> {
         let before = person_of(self.state, root_of(self.state, from)?)?.oldest;
         let (joins, why_not) = may_join(&of);
         let mut merge = None;
-        let fragment = match self.seat(from, found)? {
+        let fragment = match self.seat(from, found, joins)? {
             Some(fragment) => {
                 self.emit(Effect::Holder { device, fragment })?;
                 self.link(fragment, found, of, joins)?;
@@ -242,20 +254,21 @@ impl<S: State> Decider<'_, S> {
                 self.emit(Effect::Holder { device, fragment })?;
                 let identifier = self.link(fragment, found, of, joins)?;
                 if let Some(owner) = found.owner.filter(|_| joins) {
-                    let cause = JoinCause::Link(LinkKey { fragment, identifier });
+                    let link = LinkKey { fragment, identifier };
+                    let cause = JoinCause::Link { link, carrier: found.carrier(owner) };
                     merge = Some(self.unite(fragment, owner, cause)?);
                 }
                 fragment
             }
         };
-        self.warn_of_size(&of, found);
         let now = person_of(self.state, root_of(self.state, fragment)?)?.oldest;
         let sides = Some((before, now));
-        Ok(Resolved { outcome: LinkOutcome::Switched, code: why_not, merge, sides, fragment })
+        Ok(Resolved { outcome: LinkOutcome::Switched, code: why_not, merge, sides, fragment, entry: None })
     }
 
     /// The device's fragment of the person who has a value, if there is one.
-    fn seat(&self, from: FragmentNo, found: &Found) -> Result<Option<FragmentNo>, Error> {
+    /// By a link that may not join, it is whoever has the value there, whoever else has it.
+    fn seat(&self, from: FragmentNo, found: &Found, joins: bool) -> Result<Option<FragmentNo>, Error> {
         let Some(no) = found.no else { return Ok(None) };
         let device = fragment_row(self.state, from)?.device;
         let first = self.state.devices(&device)?.ok_or_else(|| missing("device"))?.first;
@@ -266,8 +279,8 @@ impl<S: State> Decider<'_, S> {
             }
             let root = root_of(self.state, seat)?;
             let theirs = match found.owner {
-                Some(owner) => owner == root,
-                None => person_of(self.state, root)?.identifiers.binary_search(&no).is_ok(),
+                Some(owner) if joins => owner == root,
+                _ => person_of(self.state, root)?.identifiers.binary_search(&no).is_ok(),
             };
             let link = self.state.links(&LinkKey { fragment: seat, identifier: no })?;
             if theirs && link.is_none_or(|link| link.standing.holds()) {
@@ -286,26 +299,31 @@ impl<S: State> Decider<'_, S> {
     ) -> Result<Resolved, Error> {
         let identifier = self.identifier_no(found, of.identifier)?;
         let (verified, time) = (of.identifier.verified, of.time);
-        self.emit(Effect::Quarantine { fragment, identifier, limit, verified, time })?;
+        let place = self.quarantined;
+        self.quarantined += 1;
+        self.emit(Effect::Quarantine { fragment, identifier, limit, place, verified, time })?;
+        let entry = Some((self.state.counters().seq.next(), place));
         let code = Some(limit.into());
-        Ok(Resolved { outcome: LinkOutcome::Quarantined, code, merge: None, sides: None, fragment })
+        Ok(Resolved { outcome: LinkOutcome::Quarantined, code, merge: None, sides: None, fragment, entry })
     }
 
     fn find(&self, identifier: &CommandIdentifier) -> Result<Found, Error> {
         let nothing = Found { no: None, row: None, owner: None };
-        let Some((namespace, _)) = self.known_name(NameKind::Namespace, &identifier.namespace)? else {
-            return Ok(nothing);
-        };
-        let key = IdentifierKey { namespace: NamespaceNo(namespace), value: identifier.value.clone() };
+        let Some(namespace) = self.namespace_no(identifier)? else { return Ok(nothing) };
+        let key = IdentifierKey { namespace, value: identifier.value.clone() };
         let Some(no) = self.state.identifier_nos(&key)? else { return Ok(nothing) };
         let row = self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?;
         let owner = row.owner.map(|owner| root_of(self.state, owner)).transpose()?;
         Ok(Found { no: Some(*no), row: Some(row), owner })
     }
 
-    /// A fragment of whoever has an identifier by a joining link.
-    pub(super) fn owner_of(&self, identifier: &CommandIdentifier) -> Result<Option<FragmentNo>, Error> {
-        Ok(self.find(identifier)?.owner)
+    /// The number of an identifier's namespace, if it has one by now.
+    fn namespace_no(&self, identifier: &CommandIdentifier) -> Result<Option<NamespaceNo>, Error> {
+        if identifier.namespace_no.is_some() {
+            return Ok(identifier.namespace_no);
+        }
+        let known = self.known_name(NameKind::Namespace, &identifier.namespace)?;
+        Ok(known.map(|(no, _)| NamespaceNo(no)))
     }
 
     /// The number of an identifier, if it has one.
@@ -334,7 +352,10 @@ impl<S: State> Decider<'_, S> {
         if let Some(no) = found.no {
             return Ok(no);
         }
-        let namespace = NamespaceNo(self.name(NameKind::Namespace, &identifier.namespace)?);
+        let namespace = match identifier.namespace_no {
+            Some(no) => no,
+            None => NamespaceNo(self.name(NameKind::Namespace, &identifier.namespace)?),
+        };
         let no = self.state.counters().identifier.next();
         self.emit(Effect::Identifier { no, namespace, value: identifier.value.clone() })?;
         Ok(no)
@@ -350,6 +371,12 @@ impl<S: State> Decider<'_, S> {
         let identifier = self.identifier_no(found, of.identifier)?;
         let (verified, time) = (of.identifier.verified, of.time);
         self.emit(Effect::Link { fragment, identifier, joins, verified, time })?;
+        if of.settings.unique {
+            let row = self.state.identifiers(&identifier)?.ok_or_else(|| missing("identifier"))?;
+            if row.links > of.settings.fragments_max {
+                self.warn("fragments_max");
+            }
+        }
         if !self.command.source.trusted {
             let device = fragment_row(self.state, fragment)?.device;
             self.settle(device)?;
@@ -357,31 +384,57 @@ impl<S: State> Decider<'_, S> {
         Ok(identifier)
     }
 
-    /// Whether a person has a value of the namespace.
-    fn has_value_of(&self, person: &PersonRow, of: &Evidence<'_>) -> Result<bool, Error> {
-        let Some((namespace, _)) = self.known_name(NameKind::Namespace, &of.identifier.namespace)? else {
-            return Ok(false);
-        };
+    /// Whether a person has another value of an identifier's namespace.
+    pub(super) fn has_another_value(
+        &self,
+        person: &PersonRow,
+        identifier: IdentifierNo,
+    ) -> Result<bool, Error> {
+        let namespace = self.namespace_of(identifier)?;
         for no in &person.identifiers {
-            if self.key_of(*no)?.namespace.0 == namespace {
+            if *no != identifier && self.namespace_of(*no)? == namespace {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn key_of(&self, no: IdentifierNo) -> Result<IdentifierKey, Error> {
-        Ok(self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?.key.clone())
+    /// Whether a person has a value of the namespace.
+    fn has_value_of(&self, person: &PersonRow, of: &Evidence<'_>) -> Result<bool, Error> {
+        let Some(namespace) = self.namespace_no(of.identifier)? else { return Ok(false) };
+        for no in &person.identifiers {
+            if self.namespace_of(*no)? == namespace {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    fn settings_of(&self, namespace: NamespaceNo) -> Result<Option<&Namespace>, Error> {
+    fn namespace_of(&self, no: IdentifierNo) -> Result<NamespaceNo, Error> {
+        Ok(self.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?.key.namespace)
+    }
+
+    /// Whether a profile may have one value only of an identifier's namespace.
+    pub(super) fn is_unique(&mut self, identifier: IdentifierNo) -> Result<bool, Error> {
+        let namespace = self.namespace_of(identifier)?;
+        Ok(self.settings_of(namespace)?.is_some_and(|settings| settings.unique))
+    }
+
+    /// The settings of a namespace; `None` if it is not declared any more.
+    fn settings_of(&mut self, namespace: NamespaceNo) -> Result<Option<&'a Namespace>, Error> {
+        if let Some((_, settings)) = self.namespaces.iter().find(|(no, _)| *no == namespace) {
+            return Ok(*settings);
+        }
         let row = self.state.texts(&(NameKind::Namespace, namespace.0))?;
-        Ok(row.and_then(|row| self.registry.namespaces.get(&*row.text)))
+        let settings = row.and_then(|row| self.registry.namespaces.get(&*row.text));
+        self.namespaces.push((namespace, settings));
+        Ok(settings)
     }
 
     /// The limit that a union, or one value more, would go beyond.
     fn full(
-        &self,
+        &mut self,
+        fragment: FragmentNo,
         person: &PersonRow,
         other: Option<&PersonRow>,
         found: &Found,
@@ -390,49 +443,61 @@ impl<S: State> Decider<'_, S> {
         if of.settings.unique {
             return Ok(None);
         }
-        let carried = found.row.as_ref().map_or(0, |row| row.links);
-        if carried >= of.settings.fragments_max && of.lifted.limit != Some(Limit::FragmentsMax) {
-            return Ok(Some(Limit::FragmentsMax));
+        if of.lifted.limit != Some(Limit::ValuesPerProfile)
+            && self.too_many_values(person, other, found, of)?
+        {
+            return Ok(Some(Limit::ValuesPerProfile));
         }
-        if of.lifted.limit == Some(Limit::ValuesPerProfile) {
-            return Ok(None);
+        let mut carried = found.row.as_ref().map_or(0, |row| row.links);
+        if let Some(identifier) = found.no {
+            let own = self.state.links(&LinkKey { fragment, identifier })?;
+            carried -= u64::from(own.is_some_and(|own| own.standing.holds())).min(carried);
         }
+        let full = carried >= of.settings.fragments_max && of.lifted.limit != Some(Limit::FragmentsMax);
+        Ok(full.then_some(Limit::FragmentsMax))
+    }
+
+    fn too_many_values(
+        &mut self,
+        person: &PersonRow,
+        other: Option<&PersonRow>,
+        found: &Found,
+        of: &Evidence<'_>,
+    ) -> Result<bool, Error> {
         let mut values: Vec<IdentifierNo> = person.identifiers.clone();
         values.extend(other.iter().flat_map(|other| &other.identifiers));
         values.sort_unstable();
         values.dedup();
-        let own = found.no.is_none_or(|no| values.binary_search(&no).is_err());
+        let is_more = found.no.is_none_or(|no| values.binary_search(&no).is_err());
         let mut counts: Vec<(NamespaceNo, usize)> = Vec::new();
         for no in values {
-            let namespace = self.key_of(no)?.namespace;
+            let namespace = self.namespace_of(no)?;
             match counts.iter_mut().find(|(of, _)| *of == namespace) {
                 Some((_, count)) => *count += 1,
                 None => counts.push((namespace, 1)),
             }
         }
-        let mut own = usize::from(own);
-        let known = self.known_name(NameKind::Namespace, &of.identifier.namespace)?;
+        let own = self.namespace_no(of.identifier)?;
         for (namespace, count) in counts {
-            let more =
-                if known.is_some_and(|(no, _)| no == namespace.0) { std::mem::take(&mut own) } else { 0 };
+            let more = usize::from(is_more && own == Some(namespace));
             let max = match self.settings_of(namespace)? {
                 Some(settings) if !settings.unique => settings.values_per_profile,
                 _ => continue,
             };
             // Without a union, only the namespace that grows is looked at.
             if count + more > max && (other.is_some() || more > 0) {
-                return Ok(Some(Limit::ValuesPerProfile));
+                return Ok(true);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// Whether the union of two persons would hold two values of a unique namespace.
-    pub(super) fn share_no_unique(&self, one: &PersonRow, other: &PersonRow) -> Result<bool, Error> {
+    pub(super) fn share_no_unique(&mut self, one: &PersonRow, other: &PersonRow) -> Result<bool, Error> {
         let mut unique: Vec<(NamespaceNo, IdentifierNo)> = Vec::new();
         for (person, is_second) in [(one, false), (other, true)] {
             for no in &person.identifiers {
-                let namespace = self.key_of(*no)?.namespace;
+                let namespace = self.namespace_of(*no)?;
                 if !self.settings_of(namespace)?.is_some_and(|settings| settings.unique) {
                     continue;
                 }
@@ -454,13 +519,6 @@ impl<S: State> Decider<'_, S> {
             }
         }
         Ok(false)
-    }
-
-    fn warn_of_size(&mut self, of: &Evidence<'_>, found: &Found) {
-        let carried = found.row.as_ref().map_or(0, |row| row.links);
-        if of.settings.unique && carried >= of.settings.fragments_max {
-            self.warn("fragments_max");
-        }
     }
 
     /// Makes one person of two roots; returns the number of the merge within its position.
@@ -528,5 +586,7 @@ fn refused(identifier: &CommandIdentifier, code: LinkCode) -> LinkResult {
         code: Some(code),
         merge: None,
         sides: None,
+        from: None,
+        entry: None,
     }
 }

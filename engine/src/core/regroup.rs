@@ -65,7 +65,7 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
             note(state, *fragment);
             Ok(())
         }
-        Effect::Quarantine { fragment, identifier, limit, verified, time } => {
+        Effect::Quarantine { fragment, identifier, limit, place, verified, time } => {
             let key = LinkKey { fragment: *fragment, identifier: *identifier };
             let seq = here(state);
             let row = match state.links(&key)? {
@@ -76,9 +76,11 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
                 },
                 None => new_link(seq, *time, Standing::Quarantined(*limit)),
             };
-            state.put_links(key, LinkRow { verified: row.verified || *verified, ..row });
+            let entry = Some((seq, *place));
+            state.put_links(key, LinkRow { verified: row.verified || *verified, entry, ..row });
             list_link(state, key);
             state.add_to_list(ListKey { kind: ListKind::Quarantine, of: 0 }, seq.0);
+            state.add_to_list(ListKey { kind: ListKind::Operations, of: fragment.0 }, seq.0);
             note(state, *fragment);
             Ok(())
         }
@@ -105,6 +107,10 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
         Effect::Identified { fragment: Some(fragment), results } => {
             if results.iter().any(|result| result.code.is_some_and(LinkCode::is_conflict)) {
                 note(state, *fragment);
+            }
+            // A switch is a matter of both people.
+            for from in results.iter().filter_map(|result| result.from) {
+                note(state, from);
             }
             Ok(())
         }
@@ -142,6 +148,7 @@ const fn new_link(seq: EventSeq, time: Timestamp, standing: Standing) -> LinkRow
         first_seen: time,
         last_seen: time,
         kind: None,
+        entry: None,
     }
 }
 

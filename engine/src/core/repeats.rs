@@ -237,7 +237,8 @@ impl<S: View> Decider<'_, S> {
 
     pub(super) fn repeat_reason(&self, fragment: FragmentNo, sent: &Sent) -> Result<Reason, Error> {
         let Sent::Known { fragment: known, .. } = sent else { return Ok(Reason::Recovered) };
-        let same = self.same_person(*known, fragment)?;
+        let device = |fragment| Ok::<_, Error>(fragment_row(self.state, fragment)?.device);
+        let same = device(*known)? == device(fragment)? || self.same_person(*known, fragment)?;
         Ok(if same { Reason::Sent } else { Reason::SessionOwner })
     }
 }

@@ -433,6 +433,8 @@ pub struct LinkRow {
     pub last_seen: Timestamp,
     /// Of a link between two fragments: why.
     pub kind: Option<DirectKind>,
+    /// The position that brought it into quarantine last, and its place among those of that position.
+    pub entry: Option<(EventSeq, u16)>,
 }
 
 impl LinkRow {
@@ -449,6 +451,7 @@ impl LinkRow {
             first_seen: Timestamp(0),
             last_seen: Timestamp(0),
             kind: None,
+            entry: None,
         }
     }
 }

@@ -9,13 +9,13 @@ use super::names::{KnownNames, Names};
 use super::outcome::Outcome;
 use super::prepare::Command;
 use super::repeats::{Lookup, answer_repeats};
-use super::root::fragment_row;
-use super::rows::{Counters, NameKind, RepeatKey, RepeatScope, SessionKey};
+use super::root::{fragment_row, root_of};
+use super::rows::{Counters, IdentifierKey, LinkKey, NameKind, RepeatKey, RepeatScope, SessionKey};
 use super::session::session_row;
 use super::sources::Registry;
 use super::view::View;
 use crate::error::Error;
-use crate::ids::{EventSeq, SessionNo, SpaceNo};
+use crate::ids::{EventSeq, NamespaceNo, SessionNo, SpaceNo};
 use crate::limits::SESSIONS_WARM_MAX;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,6 +65,7 @@ pub fn warm<V: View + Clone>(
     command: &mut Command,
 ) -> Result<Found, Error> {
     command.names = known_names(view, names, command)?;
+    warm_identifiers(view, names, command)?;
     if let (Some(session), Some(event)) = (command.names.session, command.events.first()) {
         let key = RepeatKey { scope: RepeatScope::Session(session).code(), hash: event.id_hash };
         if view.repeat(key)?.is_none() {
@@ -96,6 +97,39 @@ fn known_names<V: View>(view: &V, names: &Names, command: &Command) -> Result<Kn
         _ => None,
     };
     Ok(KnownNames { source, space, agent, event_types, session: session.map(|session| *session) })
+}
+
+/// Reads what deciding about identifiers reads: outside values lie anywhere in the index, and so does who has them.
+fn warm_identifiers<V: View>(view: &V, names: &Names, command: &mut Command) -> Result<(), Error> {
+    if command.events.iter().all(|event| event.identifiers.is_empty()) {
+        return Ok(());
+    }
+    let fragment = match command.names.session {
+        Some(session) => session_row(view, session)?.1.current.fragment,
+        None => None,
+    };
+    if let Some(fragment) = fragment {
+        view.persons(&root_of(view, fragment)?)?;
+    }
+    for identifier in command.events.iter_mut().flat_map(|event| &mut event.identifiers) {
+        if identifier.fault.is_some() {
+            continue;
+        }
+        let Some(no) = names.number(view, NameKind::Namespace, &identifier.namespace)? else { continue };
+        let namespace = NamespaceNo(no);
+        identifier.namespace_no = Some(namespace);
+        let key = IdentifierKey { namespace, value: identifier.value.clone() };
+        let Some(no) = view.identifier_nos(&key)? else { continue };
+        let Some(row) = view.identifiers(&no)? else { continue };
+        if let Some(fragment) = fragment {
+            view.links(&LinkKey { fragment, identifier: *no })?;
+        }
+        if let Some(owner) = row.owner {
+            let root = root_of(view, owner)?;
+            view.persons(&root)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads what deciding about a known session reads.

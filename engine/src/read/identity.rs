@@ -3,12 +3,13 @@
 use super::{Cursor, Listing, Snapshot};
 use crate::act::{Act, ActError};
 use crate::acting::effects_at;
+use crate::core::acts::Plan;
 use crate::core::decision::{Effect, Ends, EventEffect, LinkCode, LinkResult};
 use crate::core::graph::{
     Node, carriers_at, chain, edges_of, fewest_identifiers, fewest_links, link_row, links_of,
 };
 use crate::core::root::{fragment_row, members_of, oldest_of, root_of};
-use crate::core::rows::{LinkKey, LinkRow, ListKey, ListKind, Standing};
+use crate::core::rows::{LinkKey, LinkRow, ListKey, ListKind, NameKind, PairKey, Standing};
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
@@ -70,10 +71,13 @@ impl Snapshot {
         let listing = Listing::of("profile-links", id, request)?;
         let Listing { limit, after, .. } = listing;
         let mut found: Vec<(Cursor, Ends)> = Vec::new();
-        for member in self.members(self.fragment_of(id)?)? {
-            for (ends, row) in links_of(self.version()?, member)? {
+        let members = self.members(self.fragment_of(id)?)?;
+        for member in &members {
+            for (ends, row) in links_of(self.version()?, *member)? {
                 // A link between two fragments of the profile is listed once, at the first.
-                if !matches!(ends, Ends::Pair(pair) if pair.one != member) {
+                let again =
+                    matches!(ends, Ends::Pair(pair) if pair.one != *member && members.contains(&pair.one));
+                if !again {
                     found.push((Cursor(row.last_seq.0, place_of(ends)), ends));
                 }
             }
@@ -90,34 +94,59 @@ impl Snapshot {
     /// A link in words.
     pub(crate) fn link(&self, ends: Ends) -> Result<Link, Error> {
         let row = link_row(self.version()?, ends)?;
-        self.link_from(ends, &row)
+        Ok(link_from(self.link_ends(ends, &row)?, &row))
     }
 
-    /// Links that are only planned: those that are there already, and others as they would begin.
-    pub(crate) fn planned_links(&self, planned: &[Ends]) -> Result<Vec<Link>, Error> {
+    /// The links that a plan adds, as they would be: an identifier may get its number by it.
+    pub(crate) fn planned_links(&self, plan: &Plan) -> Result<Vec<Link>, Error> {
         let version = self.version()?;
         let mut links = Vec::new();
-        for ends in planned {
+        for ends in &plan.added {
             let row = match ends {
                 Ends::Identifier(key) => version.links(key)?,
                 Ends::Pair(pair) => version.directs(pair)?,
             };
-            let seq = version.counters.seq.next();
-            let known = match ends {
-                Ends::Identifier(key) => version.identifiers(&key.identifier)?.is_some(),
-                Ends::Pair(_) => true,
+            let mut row =
+                row.map_or_else(|| LinkRow::planned(version.counters.seq.next()), Arc::unwrap_or_clone);
+            row.kind = plan.decision.effects.iter().find_map(|effect| match effect {
+                Effect::Direct { one, other, kind } if *ends == Ends::Pair(PairKey::of(*one, *other)) => {
+                    Some(*kind)
+                }
+                _ => None,
+            });
+            let ends = match ends {
+                Ends::Identifier(key) if version.identifiers(&key.identifier)?.is_none() => {
+                    LinkEnds::Identifier {
+                        profile: self.fragment_id(key.fragment)?,
+                        identifier: self.planned_identifier(plan, key.identifier)?,
+                    }
+                }
+                _ => self.link_ends(*ends, &row)?,
             };
-            if known {
-                let row = row.unwrap_or_else(|| Arc::new(LinkRow::planned(seq)));
-                let link = self.link_from(*ends, &row)?;
-                links.push(Link { state: LinkState::Joined, ..link });
-            }
+            links.push(Link { state: LinkState::Joined, ..link_from(ends, &row) });
         }
         Ok(links)
     }
 
-    fn link_from(&self, ends: Ends, row: &LinkRow) -> Result<Link, Error> {
-        let named = match ends {
+    fn planned_identifier(&self, plan: &Plan, identifier: IdentifierNo) -> Result<String, Error> {
+        let effects = || plan.decision.effects.iter();
+        let found = effects().find_map(|effect| match effect {
+            Effect::Identifier { no, namespace, value } if *no == identifier => Some((*namespace, value)),
+            _ => None,
+        });
+        let Some((namespace, value)) = found else { return Ok(String::new()) };
+        let named = effects().find_map(|effect| match effect {
+            Effect::Name { kind: NameKind::Namespace, no, text, .. } if *no == namespace.0 => Some(&**text),
+            _ => None,
+        });
+        Ok(match named {
+            Some(name) => identifier_text(name, value),
+            None => identifier_text(&self.text(NameKind::Namespace, namespace.0)?, value),
+        })
+    }
+
+    fn link_ends(&self, ends: Ends, row: &LinkRow) -> Result<LinkEnds, Error> {
+        Ok(match ends {
             Ends::Identifier(key) => {
                 let (namespace, value) = self.identifier_name(key.identifier)?;
                 LinkEnds::Identifier {
@@ -130,22 +159,6 @@ impl Snapshot {
                 other: self.fragment_id(pair.other)?,
                 kind: row.kind.map_or("hand", |kind| kind.as_str()),
             },
-        };
-        Ok(Link {
-            ends: named,
-            state: match row.standing {
-                Standing::Joins => LinkState::Joined,
-                Standing::Attaches => LinkState::Attached,
-                Standing::Cut => LinkState::Cut,
-                Standing::Suspended(_) => LinkState::Suspended,
-                Standing::Quarantined(_) => LinkState::Quarantined,
-                Standing::Rejected => LinkState::Rejected,
-            },
-            verified: row.verified,
-            first_seq: row.first_seq,
-            last_seq: row.last_seq,
-            first_seen: row.first_seen,
-            last_seen: row.last_seen,
         })
     }
 
@@ -232,7 +245,7 @@ impl Snapshot {
                 }
                 Effect::Join { .. } => merges += 1,
                 Effect::Identified { fragment: Some(fragment), results } => {
-                    for result in results.iter().filter(|result| is_history(result)) {
+                    for result in results.iter().filter(|result| is_history(result, seq)) {
                         entries.push(HistoryEntry {
                             identifier: Some(identifier_text(&result.namespace, &result.value)),
                             code: result.code.map(LinkCode::as_str),
@@ -299,8 +312,17 @@ impl Snapshot {
         for (place, key) in (0_u16..).zip(quarantined) {
             let row = link_row(version, Ends::Identifier(key))?;
             let Standing::Quarantined(limit) = row.standing else { continue };
+            // It may have been decided, and been held back again since.
+            if row.entry != Some((seq, place)) {
+                continue;
+            }
             let (namespace, value) = self.identifier_name(key.identifier)?;
             let owner = version.identifiers(&key.identifier)?.and_then(|row| row.owner);
+            let own = root_of(version, key.fragment)?;
+            let owner = match owner {
+                Some(owner) if root_of(version, owner)? != own => Some(owner),
+                _ => None,
+            };
             let primary = |fragment| self.fragment_id(oldest_of(version, root_of(version, fragment)?)?);
             waiting.push(QuarantinedLink {
                 id: quarantine_id(seq, place),
@@ -358,6 +380,25 @@ impl Snapshot {
     }
 }
 
+fn link_from(ends: LinkEnds, row: &LinkRow) -> Link {
+    Link {
+        ends,
+        state: match row.standing {
+            Standing::Joins => LinkState::Joined,
+            Standing::Attaches => LinkState::Attached,
+            Standing::Cut => LinkState::Cut,
+            Standing::Suspended(_) => LinkState::Suspended,
+            Standing::Quarantined(_) => LinkState::Quarantined,
+            Standing::Rejected => LinkState::Rejected,
+        },
+        verified: row.verified,
+        first_seq: row.first_seq,
+        last_seq: row.last_seq,
+        first_seen: row.first_seen,
+        last_seen: row.last_seen,
+    }
+}
+
 /// A number for the order of links of one position.
 const fn place_of(ends: Ends) -> u64 {
     match ends {
@@ -367,11 +408,10 @@ const fn place_of(ends: Ends) -> u64 {
 }
 
 /// Whether a result changed who is who, or tells of somebody else.
-fn is_history(result: &LinkResult) -> bool {
+fn is_history(result: &LinkResult, seq: EventSeq) -> bool {
     match result.outcome {
-        LinkOutcome::Known => false,
-        LinkOutcome::Refused => result.code.is_some_and(LinkCode::is_conflict),
-        _ => true,
+        LinkOutcome::Attached | LinkOutcome::Merged => true,
+        _ => result.is_decided_at(seq),
     }
 }
 

@@ -142,6 +142,7 @@ impl Snapshot {
                         }
                     }
                     Effect::Link { fragment: of, identifier, time, .. }
+                    | Effect::Quarantine { fragment: of, identifier, time, .. }
                         if *of == fragment && *time <= until.time =>
                     {
                         let entry = gathered.seen.entry(*identifier).or_insert((*time, *time));
@@ -184,7 +185,8 @@ impl Snapshot {
             let Some(row) = version.parts(&part)? else { continue };
             let mut any = false;
             for event in version.layers.postings(part, until.seq.0)? {
-                if event.time > until.time {
+                // What the index holds of a part is not asked when it came.
+                if event.time > until.time || event.seq > until.seq {
                     continue;
                 }
                 any = true;

@@ -267,8 +267,12 @@ impl Writer {
         let now = self.shared.clock.now();
         let mut decided = Vec::new();
         let mut next = Next::Nothing;
+        // What comes while these are decided waits for the next group: else a group grows as long as requests
+        // come faster than they are decided, and the first in it waits for the last.
+        let mut waiting = self.mailbox.len();
         let mut result = self.decide_one(first, now, &mut decided);
-        while result.is_ok() && self.has_room() {
+        while result.is_ok() && waiting > 0 && self.has_room() {
+            waiting -= 1;
             match self.mailbox.try_recv() {
                 Ok(Message::Track(job)) => result = self.decide_one(job, now, &mut decided),
                 Ok(control) => {

@@ -1,7 +1,7 @@
 //! What every client was told, and whether the store agrees.
 
 use super::Count;
-use super::load::{Answer, Request};
+use super::load::{Answer, PEOPLE, Request, email_of};
 use crate::connection::Connection;
 use crate::history::Dice;
 use serde::Deserialize;
@@ -193,6 +193,41 @@ impl Ledger {
         Ok(sent)
     }
 
+    /// Whoever said who they are is one profile with all who said the same, and each said it once.
+    ///
+    /// # Errors
+    /// What is parted, joined wrongly, lost or counted twice.
+    pub(super) fn compare_people(&self, connection: &mut Connection) -> Result<(), String> {
+        let stored = || self.entries.values().filter(|entry| entry.first.is_some());
+        // Addresses are 0 to PEOPLE, numbers follow; whoever names both joins them.
+        let mut group: Vec<u64> = (0..2 * PEOPLE).collect();
+        for (email, phone) in stored().filter_map(|entry| entry.request.links()) {
+            let (kept, gone) = (group.get(at(email)).copied(), group.get(at(PEOPLE + phone)).copied());
+            group.iter_mut().filter(|of| Some(**of) == gone).for_each(|of| *of = kept.unwrap_or(*of));
+        }
+        for person in 0..PEOPLE {
+            let same = |email: u64| group.get(at(email)) == group.get(at(person));
+            let links = stored().filter_map(|entry| entry.request.links());
+            let said = links.clone().filter(|(email, _)| same(*email)).count() as u64;
+            if !links.clone().any(|(email, _)| email == person) {
+                continue;
+            }
+            let path = format!("/api/v1/profiles?identifier=email:{}", email_of(person));
+            let (status, body) =
+                connection.ask("GET", &path, "").map_err(|error| format!("reading a person: {error}"))?;
+            let profile: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+            let ids = profile["ids"].as_array().map_or(0, Vec::len) as u64;
+            let fragments = profile["fragments"].as_u64().unwrap_or(ids);
+            let linked = profile["traits"]["linked"].as_u64();
+            if status != 200 || fragments != said || linked != Some(said) {
+                return Err(format!(
+                    "{said} said that they are person {person}: {status}, {fragments} ids, {linked:?} counted"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The requests without an answer, so that they can be sent again.
     pub(super) fn take_unanswered(&mut self) -> Vec<Request> {
         let owed = self.entries.values_mut().filter(|entry| entry.unanswered);
@@ -203,6 +238,10 @@ impl Ledger {
         })
         .collect()
     }
+}
+
+fn at(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -14,6 +14,11 @@ const PROFILES_MAX: usize = 32;
 /// Acknowledged requests that a connection may send again.
 const RECENT_MAX: usize = 64;
 
+/// One request in so many says who it is: a device of its own, with an address and a number that others share.
+const LINKS_EVERY: u64 = 64;
+/// Addresses and numbers that are shared.
+pub(super) const PEOPLE: u64 = 10;
+
 /// A request, small enough that all of them can be kept: its text follows from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Request {
@@ -38,6 +43,12 @@ pub(super) enum Answer {
 }
 
 impl Request {
+    /// Whether it says who it is: the address of this one, and the number of the next.
+    pub(super) fn links(&self) -> Option<(u64, u64)> {
+        let person = (self.number / LINKS_EVERY) % PEOPLE;
+        (self.number % LINKS_EVERY == 0).then_some((person, (person + self.number / 7) % PEOPLE))
+    }
+
     /// The text that is sent, the same each time.
     pub(super) fn text(&self) -> String {
         let filling = "x".repeat(usize::try_from(self.number % 300).unwrap_or_default());
@@ -52,6 +63,14 @@ impl Request {
             })
             .collect();
         let mut request = json!({"source": self.source, "events": events});
+        if let Some((email, phone)) = self.links() {
+            request["source"] = json!("web");
+            request["session"] = json!(format!("l-{}", self.number));
+            let event = &mut request["events"][0];
+            event["identifiers"] = json!({"email": email_of(email), "phone": format!("+6141234560{phone}")});
+            event["traits"]["add"]["linked"] = json!(1);
+            return request.to_string();
+        }
         if let Some(session) = self.session {
             request["session"] = json!(format!("s-{session}"));
         }
@@ -81,6 +100,11 @@ impl Request {
         }
         Ok(Some((first, repeats > 0)))
     }
+}
+
+/// A shared address.
+pub(super) fn email_of(person: u64) -> String {
+    format!("p-{person}@shop.example")
 }
 
 /// What the connections share.

@@ -177,6 +177,7 @@ impl<'a> Rounds<'a> {
         let address = self.server.address()?;
         let mut connection = Connection::open(&address).map_err(|error| format!("connecting: {error}"))?;
         self.ledger.compare(&mut connection, whole, &mut self.count)?;
+        self.ledger.compare_people(&mut connection)?;
         let repeated = self.ledger.send_again(&mut connection, &mut self.dice)?;
         self.count.repeats += repeated;
         for (number, request) in self.ledger.take_unanswered().into_iter().enumerate() {

@@ -49,7 +49,9 @@ impl Model {
             .filter(|&&own| own < self.fragments.len())
             .flat_map(|&own| self.person(own))
             .collect();
-        let not_retaken = match doing.one_since {
+        let (sizes, sizes_after) = (self.sizes(&members), after.sizes(&members));
+        let parted = sizes_after.len() > sizes.len();
+        let not_retaken = match doing.one_since.filter(|_| parted) {
             Some(since) => self.not_retaken(&members, since),
             None => Vec::new(),
         };
@@ -58,8 +60,8 @@ impl Model {
             merge: doing.merge.clone(),
             removed: after.shown_links(&doing.removed),
             added: after.shown_links(&doing.added),
-            before: self.sizes(&members),
-            after: after.sizes(&members),
+            before: sizes,
+            after: sizes_after,
             not_retaken,
         };
         if !dry_run {
@@ -96,7 +98,6 @@ impl Model {
             one_since: Some(self.merges[at].sequence),
             ..Doing::default()
         };
-        let profiles = vec![self.primary_id(one)];
         if holds {
             doing.removed.push(link);
             self.links[link].state = State::Cut;
@@ -111,10 +112,9 @@ impl Model {
         if keep_apart {
             self.guards.push([one, other]);
         }
-        self.note(stamp, "undo", one, |row| {
-            row.merge = Some(merge.to_owned());
-            row.profiles = profiles;
-        });
+        for fragment in [one, other] {
+            self.note(stamp, "undone", fragment, |_| {});
+        }
         Ok(doing)
     }
 
@@ -129,10 +129,14 @@ impl Model {
         if self.same_person(one, two) {
             return Err(conflict("same_profile", "other"));
         }
-        self.guards.retain(|guard| *guard != [one, two] && *guard != [two, one]);
         let (a, b) = (self.person(one), self.person(two));
         if self.kept_apart(&a, &b) {
-            return Err(conflict("kept_apart", "other"));
+            if !force {
+                return Err(conflict("kept_apart", "other"));
+            }
+            let between =
+                |[x, y]: &[usize; 2]| (a.contains(x) && b.contains(y)) || (a.contains(y) && b.contains(x));
+            self.guards.retain(|guard| !between(guard));
         }
         if !force && self.two_unique_values(&a, &b) {
             return Err(conflict("unique_conflict", "other"));
@@ -146,12 +150,14 @@ impl Model {
             }
         }
         let link = self.direct_link(one, two, "hand", stamp).expect("its cut was lifted");
+        // Nobody vouches more for a link than who makes it by hand.
         self.links[link].verified = true;
         self.links[link].last = self.sequence;
         self.links[link].last_seen = stamp;
         self.hold(link);
         let merge = self.merged(link, [one, two]);
-        self.note(stamp, "merge", one, |row| {
+        self.note(stamp, "merged", one, |row| {
+            row.other = Some(two);
             row.merge = Some(merge.clone());
             row.profiles = profiles;
         });
@@ -160,7 +166,7 @@ impl Model {
 
     fn detach(&mut self, profile: &str, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
         let fragment = self.fragment_named(profile, "profile")?;
-        let identifier = self.identifier_named(identifier)?;
+        let identifier = self.parsed(identifier).map_err(|_| missing("identifier_unknown", "identifier"))?;
         let person = self.person(fragment);
         let own = |row: &usize| {
             let link = &self.links[*row];
@@ -171,14 +177,13 @@ impl Model {
         if removed.is_empty() {
             return Err(missing("identifier_unknown", "identifier"));
         }
-        let profiles = vec![self.primary_id(fragment)];
         for &row in &removed {
             self.links[row].state = State::Cut;
         }
-        self.note(stamp, "detach", fragment, |row| {
-            row.identifier = Some(identifier.to_string());
-            row.profiles = profiles;
-        });
+        for &row in &removed {
+            let fragment = self.links[row].fragment;
+            self.note(stamp, "detached", fragment, |row| row.identifier = Some(identifier.to_string()));
+        }
         Ok(Doing { fragments: vec![fragment], removed, one_since: since, ..Doing::default() })
     }
 
@@ -198,16 +203,11 @@ impl Model {
                 .for_each(|entry| entry.decided = true);
         }
         let attach_only = self.attach_only(&identifier.namespace, Merges::Always, true);
-        let held =
-            self.link_row(fragment, &identifier).is_some_and(|row| self.links[row].state == State::Holds);
         let verdict = self.verdict(fragment, &identifier, attach_only, None);
         let joining = attach_only.is_none();
-        let mut doing = self.carry_out_by_hand(fragment, &identifier, verdict, (true, joining), stamp)?;
-        if held && doing.merge.is_none() {
-            doing.added.clear();
-        }
+        let doing = self.carry_out_by_hand(fragment, &identifier, verdict, (true, joining), stamp)?;
         let merge = doing.merge.clone();
-        self.note(stamp, "attach", fragment, |row| {
+        self.note(stamp, "attached", fragment, |row| {
             row.identifier = Some(identifier.to_string());
             row.merge = merge;
         });
@@ -256,18 +256,13 @@ impl Model {
             let attach_only = if link.joining { None } else { Some("attach_only") };
             let verdict = self.verdict(link.fragment, &identifier, attach_only, Some(entry.code));
             let how = (link.verified, link.joining);
-            let doing = self.carry_out_by_hand(link.fragment, &identifier, verdict, how, link.last_seen)?;
-            self.links[entry.link].last = link.last;
-            doing
+            self.carry_out_by_hand(link.fragment, &identifier, verdict, how, stamp)?
         } else {
             self.links[entry.link].state = State::Rejected;
             Doing { fragments: vec![link.fragment], ..Doing::default() }
         };
-        let (merge, kind) = (doing.merge.clone(), if approve { "approve" } else { "reject" });
-        self.note(stamp, kind, link.fragment, |row| {
-            row.identifier = Some(identifier.to_string());
-            row.merge = merge;
-        });
+        let (merge, kind) = (doing.merge.clone(), if approve { "approved" } else { "rejected" });
+        self.note(stamp, kind, link.fragment, |row| row.merge = merge);
         Ok(doing)
     }
 
@@ -296,19 +291,20 @@ impl Model {
                 }
                 if let Some(link) = self.direct_link(fragment, before, "device", stamp) {
                     self.hold(link);
+                    self.merged(link, [fragment, before]);
                     doing.fragments.extend([fragment, before]);
                     doing.added.push(link);
                 }
             }
         }
         for &fragment in &doing.fragments {
-            self.note(stamp, "block", fragment, |row| row.identifier = Some(identifier.to_string()));
+            self.note(stamp, "blocked", fragment, |row| row.identifier = Some(identifier.to_string()));
         }
         Ok(doing)
     }
 
     fn unblock(&mut self, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
-        let identifier = self.identifier_named(identifier)?;
+        let identifier = self.parsed(identifier).map_err(|_| missing("identifier_unknown", "identifier"))?;
         if !self.blocked.contains(&identifier) {
             return Err(conflict("not_blocked", "identifier"));
         }
@@ -338,11 +334,13 @@ impl Model {
             if !two && (other == own || !self.kept_apart(&own, &other)) {
                 self.links[row].state = State::Holds;
                 doing.added.push(row);
+            } else {
+                self.links[row].state = State::Cut;
             }
             doing.fragments.push(fragment);
         }
         for &fragment in &doing.fragments {
-            self.note(stamp, "unblock", fragment, |row| row.identifier = Some(identifier.to_string()));
+            self.note(stamp, "unblocked", fragment, |row| row.identifier = Some(identifier.to_string()));
         }
         Ok(doing)
     }
@@ -403,7 +401,12 @@ impl Model {
             .happened
             .iter()
             .filter(|row| {
-                row.sequence > since && fragments.contains(&row.fragment) && stands(row.kind, row.code)
+                // A switch is a matter of both people.
+                let from = row.before.filter(|_| row.kind == "switched");
+                let concerned = |of: usize| fragments.contains(&of);
+                row.sequence > since
+                    && (concerned(row.fragment) || from.is_some_and(concerned))
+                    && stands(row.kind, row.code)
             })
             .map(|row| row.sequence)
             .collect();

@@ -215,6 +215,7 @@ impl Model {
         self.hold(link);
         let merge = self.merged(link, [provisional, sent]);
         self.note(at.stamp, "merged", provisional, |row| {
+            row.other = Some(sent);
             row.merge = Some(merge);
             row.profiles = profiles;
         });

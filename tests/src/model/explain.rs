@@ -8,6 +8,9 @@ use spoor::model::{
 };
 use std::cmp::Reverse;
 
+/// How gladly links are taken: few that are verified, then many carriers, then the newest.
+type Weight = (usize, Reverse<usize>, Vec<Reverse<(u64, usize)>>);
+
 impl Model {
     /// The links of a profile, newest first.
     ///
@@ -18,7 +21,7 @@ impl Model {
         let mut rows: Vec<usize> = (0..self.links.len())
             .filter(|&row| person.iter().any(|&fragment| self.links[row].touches(fragment)))
             .collect();
-        rows.sort_by_key(|&row| Reverse((self.links[row].first, row)));
+        rows.sort_by_key(|&row| (Reverse(self.links[row].last), row));
         cut(rows.into_iter().map(|row| self.shown_link(row)).collect(), page)
     }
 
@@ -28,7 +31,9 @@ impl Model {
     /// As [`Model::profile`].
     pub fn profile_history(&self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
         let person = self.person(self.fragment_by_id(id)?);
-        let rows = self.happened.iter().rev().filter(|row| person.contains(&row.fragment));
+        let rows = self.happened.iter().rev().filter(|row| {
+            [Some(row.fragment), row.other].into_iter().flatten().any(|end| person.contains(&end))
+        });
         let entries = rows.map(|row| HistoryEntry {
             seq: EventSeq(row.sequence),
             at: row.at,
@@ -48,8 +53,9 @@ impl Model {
     /// # Errors
     /// As [`Model::profile`].
     pub fn quarantine(&self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
-        let waiting = self.quarantined.iter().rev().filter(|entry| !entry.decided);
-        let shown = waiting.map(|entry| {
+        let mut waiting: Vec<_> = self.quarantined.iter().filter(|entry| !entry.decided).collect();
+        waiting.sort_by_key(|entry| Reverse(entry.sequence));
+        let shown = waiting.into_iter().map(|entry| {
             let link = &self.links[entry.link];
             let LinkTo::Identifier(identifier) = &link.to else { panic!("no direct link waits") };
             let own = self.primary_id(link.fragment);
@@ -81,23 +87,23 @@ impl Model {
         let shown = |rows: Vec<usize>| rows.into_iter().map(|row| self.shown_link(row)).collect();
         Ok(Explanation {
             same,
-            chain: shown(self.chain(from, to)),
+            chain: shown(self.chain(from, to, &|_| true).unwrap_or_default()),
             cut_links: shown(self.fewest_links(from, to)),
             cut_identifiers: self.fewest_identifiers(from, to),
         })
     }
 
-    /// The fewest links from one fragment to another, in that order.
-    fn chain(&self, from: usize, to: usize) -> Vec<usize> {
+    /// The fewest links from one fragment to another that count, in that order.
+    fn chain(&self, from: usize, to: usize, counts: &dyn Fn(usize) -> bool) -> Option<Vec<usize>> {
         let mut ways: Vec<(usize, Vec<usize>)> = vec![(from, Vec::new())];
         let mut seen = vec![from];
-        loop {
+        while !ways.is_empty() {
             let mut next: Vec<(usize, Vec<usize>)> = Vec::new();
             for (at, way) in ways {
-                for step in self.steps_from(at) {
-                    let (reached, links) = step;
-                    let longer = [way.clone(), links].concat();
-                    next.push((reached, longer));
+                for (reached, links) in self.steps_from(at) {
+                    if links.iter().all(|&link| counts(link)) {
+                        next.push((reached, [way.clone(), links].concat()));
+                    }
                 }
             }
             // A direct link is one step and an identifier two, so that the shortest goes first.
@@ -110,11 +116,11 @@ impl Model {
                 new
             });
             if let Some((_, way)) = next.iter().find(|(reached, _)| *reached == to) {
-                return way.clone();
+                return Some(way.clone());
             }
-            assert!(!next.is_empty(), "the two are one person");
             ways = next;
         }
+        None
     }
 
     /// The fragments that one link, or one identifier, leads to, and by what.
@@ -137,28 +143,35 @@ impl Model {
         steps
     }
 
-    /// The fewest links without which two fragments are two people, by trying all.
+    /// The fewest links without which two fragments are two people.
     ///
     /// At a tie those not verified, then those whose identifier most fragments carry, then the newest.
     pub(super) fn fewest_links(&self, from: usize, to: usize) -> Vec<usize> {
-        let person = self.person(from);
-        let rows: Vec<usize> = (0..self.links.len())
-            .filter(|&row| self.links[row].joins() && person.contains(&self.links[row].fragment))
-            .collect();
-        for size in 1..=rows.len() {
-            let best = choices(&rows, size)
-                .into_iter()
-                .filter(|gone| !self.person_by(from, &|row| !gone.contains(&row)).contains(&to))
-                .min_by_key(|gone| self.weight(gone));
-            if let Some(mut best) = best {
-                best.sort_unstable();
-                return best;
-            }
-        }
-        Vec::new()
+        let mut best = (0..=self.links.len()).find_map(|size| {
+            let cuts = self.cuts(from, to, size, &[]);
+            cuts.into_iter().min_by_key(|gone| self.weight(gone))
+        });
+        best.iter_mut().for_each(|best| best.sort_unstable());
+        best.unwrap_or_default()
     }
 
-    fn weight(&self, gone: &[usize]) -> (usize, Reverse<usize>, Vec<Reverse<(u64, usize)>>) {
+    /// All sets of so many links, beside those gone already, without which two fragments are two people.
+    ///
+    /// Whatever chain there is between the two, one link of it must be in the set: so the links of one are tried.
+    fn cuts(&self, from: usize, to: usize, size: usize, gone: &[usize]) -> Vec<Vec<usize>> {
+        let Some(chain) = self.chain(from, to, &|row| !gone.contains(&row)) else {
+            return vec![gone.to_vec()];
+        };
+        let mut found = Vec::new();
+        if size > 0 {
+            for link in chain {
+                found.extend(self.cuts(from, to, size - 1, &[gone, &[link]].concat()));
+            }
+        }
+        found
+    }
+
+    fn weight(&self, gone: &[usize]) -> Weight {
         let verified = gone.iter().filter(|&&row| self.links[row].verified).count();
         let carried = gone.iter().map(|&row| self.carried(&self.links[row])).sum();
         let mut newest: Vec<Reverse<(u64, usize)>> =
@@ -169,49 +182,46 @@ impl Model {
 
     fn carried(&self, link: &LinkRow) -> usize {
         match &link.to {
-            LinkTo::Identifier(identifier) => self.carriers(identifier, None),
+            LinkTo::Identifier(identifier) => {
+                self.links.iter().filter(|link| link.joins() && link.is_of(identifier)).count()
+            }
             LinkTo::Fragment { .. } => 0,
         }
     }
 
     /// The fewest identifiers without which two fragments are two people, if identifiers alone can part them.
     fn fewest_identifiers(&self, from: usize, to: usize) -> Option<Vec<String>> {
-        let person = self.person(from);
-        let mut identifiers: Vec<String> = Vec::new();
-        for link in self.links.iter().filter(|link| link.joins() && person.contains(&link.fragment)) {
-            if let LinkTo::Identifier(identifier) = &link.to
-                && !identifiers.contains(&identifier.to_string())
-            {
-                identifiers.push(identifier.to_string());
-            }
-        }
-        let named = |row: usize| match &self.links[row].to {
-            LinkTo::Identifier(identifier) => Some(identifier.to_string()),
-            LinkTo::Fragment { .. } => None,
+        let mut best = (1..=self.links.len()).find_map(|size| {
+            let cuts = self.identifier_cuts(from, to, size, &[]);
+            cuts.into_iter().min_by_key(|gone| {
+                let rows = 0..self.links.len();
+                self.weight(&rows.filter(|&row| self.goes_with(row, gone)).collect::<Vec<_>>())
+            })
+        })?;
+        best.sort();
+        Some(best)
+    }
+
+    /// As [`Model::cuts`], of identifiers: each takes all its links along, and a direct link stays.
+    fn identifier_cuts(&self, from: usize, to: usize, size: usize, gone: &[String]) -> Vec<Vec<String>> {
+        let Some(chain) = self.chain(from, to, &|row| !self.goes_with(row, gone)) else {
+            return vec![gone.to_vec()];
         };
-        let positions: Vec<usize> = (0..identifiers.len()).collect();
-        for size in 1..=identifiers.len() {
-            let parts = |gone: &Vec<usize>| {
-                let gone: Vec<&String> = gone.iter().map(|&at| &identifiers[at]).collect();
-                let stays = |row: usize| named(row).is_none_or(|name| !gone.contains(&&name));
-                !self.person_by(from, &stays).contains(&to)
-            };
-            let weight = |gone: &Vec<usize>| {
-                let rows: Vec<usize> = (0..self.links.len())
-                    .filter(|&row| {
-                        self.links[row].joins()
-                            && named(row).is_some_and(|name| gone.iter().any(|&at| identifiers[at] == name))
-                    })
-                    .collect();
-                self.weight(&rows)
-            };
-            if let Some(best) = choices(&positions, size).into_iter().filter(parts).min_by_key(weight) {
-                let mut names: Vec<String> = best.into_iter().map(|at| identifiers[at].clone()).collect();
-                names.sort();
-                return Some(names);
+        let mut found = Vec::new();
+        if size > 0 {
+            for link in chain {
+                if let LinkTo::Identifier(identifier) = &self.links[link].to {
+                    let more = [gone, &[identifier.to_string()]].concat();
+                    found.extend(self.identifier_cuts(from, to, size - 1, &more));
+                }
             }
         }
-        None
+        found
+    }
+
+    fn goes_with(&self, row: usize, identifiers: &[String]) -> bool {
+        let link = &self.links[row];
+        matches!(&link.to, LinkTo::Identifier(own) if link.joins() && identifiers.contains(&own.to_string()))
     }
 
     pub(super) fn shown_link(&self, row: usize) -> Link {
@@ -223,7 +233,10 @@ impl Model {
                     LinkEnds::Identifier { profile, identifier: identifier.to_string() }
                 }
                 LinkTo::Fragment { other, kind } => {
-                    LinkEnds::Profiles { profile, other: self.fragments[*other].id.clone(), kind }
+                    // The older one first.
+                    let [one, two] = [link.fragment.min(*other), link.fragment.max(*other)]
+                        .map(|end| self.fragments[end].id.clone());
+                    LinkEnds::Profiles { profile: one, other: two, kind }
                 }
             },
             state: match link.state {
@@ -241,19 +254,4 @@ impl Model {
             last_seen: link.last_seen,
         }
     }
-}
-
-/// All ways to take so many of a list.
-fn choices(from: &[usize], size: usize) -> Vec<Vec<usize>> {
-    if size == 0 {
-        return vec![Vec::new()];
-    }
-    let mut all = Vec::new();
-    for (at, &first) in from.iter().enumerate() {
-        for mut rest in choices(&from[at + 1..], size - 1) {
-            rest.push(first);
-            all.push(rest);
-        }
-    }
-    all
 }

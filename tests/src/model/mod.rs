@@ -166,6 +166,10 @@ struct Happened {
     at: Timestamp,
     kind: &'static str,
     fragment: usize,
+    /// Of a merge, the fragment at its other end.
+    other: Option<usize>,
+    /// Of a switch, the fragment that had the device when it was decided.
+    before: Option<usize>,
     identifier: Option<String>,
     code: Option<&'static str>,
     merge: Option<String>,

@@ -10,6 +10,7 @@ impl Model {
     /// # Errors
     /// As [`Model::profile`]; for a time before everything.
     pub fn profile_as_of(&self, id: &str, as_of: AsOf) -> Result<Profile, ReadError> {
+        self.fragment_by_id(id)?;
         let then = self.as_known_at(as_of.at)?;
         let fragment = then.fragment_by_id(id)?;
         Ok(then.profile_of(fragment, as_of.until))
@@ -21,9 +22,13 @@ impl Model {
     /// As [`Model::profile_as_of`]; for what cannot be an identifier; where several profiles have it.
     pub fn profile_of_identifier(&self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
         let then = self.as_known_at(as_of.at)?;
-        let read = then.parsed(identifier);
-        let wanted = read
-            .map_err(|code| ReadError::Rejected(Rejection::new(code, "identifier", "the model says no")))?;
+        let wanted = then.parsed(identifier).map_err(|code| match code {
+            "identifier_invalid" => {
+                ReadError::Rejected(Rejection::new(code, "identifier", "the model says no"))
+            }
+            // What identifies nobody finds nobody.
+            _ => ReadError::NotFound,
+        })?;
         if let Some(owner) = then.owner(&wanted) {
             return Ok(then.profile_of(owner[0], as_of.until));
         }

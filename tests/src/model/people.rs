@@ -93,9 +93,15 @@ impl Model {
         self.links.iter().filter(carries).count()
     }
 
-    /// Whether the union of two people would hold two values of a unique namespace.
+    /// Whether the union of two people would hold two values of a unique namespace, of which each has one.
+    ///
+    /// What somebody forced together before does not keep others out.
     pub(super) fn two_unique_values(&self, a: &[usize], b: &[usize]) -> bool {
-        self.values(&[a, b]).iter().any(|(namespace, values)| self.is_unique(namespace) && values.len() > 1)
+        let (of_a, of_b) = (self.values(&[a]), self.values(&[b]));
+        of_a.iter().any(|(namespace, values)| {
+            let other = of_b.get(namespace);
+            self.is_unique(namespace) && other.is_some_and(|other| other.union(values).count() > 1)
+        })
     }
 
     pub(super) fn is_unique(&self, namespace: &str) -> bool {
@@ -171,6 +177,8 @@ impl Model {
             at,
             kind,
             fragment,
+            other: None,
+            before: None,
             identifier: None,
             code: None,
             merge: None,

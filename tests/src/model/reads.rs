@@ -1,12 +1,12 @@
 //! Questions to the model.
 
-use super::{DeviceKey, EventRow, Fragment, Identifier, LinkTo, Model, Place, SessionRow, State};
+use super::{DeviceKey, EventRow, Fragment, Identifier, LinkRow, LinkTo, Model, Place, SessionRow, State};
 use spoor::ids::EventSeq;
 use spoor::limits::PAGE_DEFAULT_ITEMS;
 use spoor::model::{
     Page, PageRequest, Profile, ProfileCounters, ProfileIdentifier, ReadError, Session, StoredEvent,
 };
-use spoor::{Rejection, Timestamp};
+use spoor::{LinkOutcome, Rejection, Timestamp};
 use std::collections::BTreeMap;
 
 impl Model {
@@ -30,7 +30,7 @@ impl Model {
             primary_id: ids[0].clone(),
             fragments: ids.len() as u64,
             ids,
-            identifiers: self.identifiers_of(&person),
+            identifiers: self.identifiers_of(&person, until),
             traits: of_then.traits_of(&person),
             consents: of_then.consents_of(&person),
             counters: self.counters(&events),
@@ -51,14 +51,16 @@ impl Model {
         }
     }
 
-    fn identifiers_of(&self, person: &[usize]) -> Vec<ProfileIdentifier> {
+    fn identifiers_of(&self, person: &[usize], until: Option<Timestamp>) -> Vec<ProfileIdentifier> {
         let mut known: BTreeMap<Identifier, (Timestamp, Timestamp)> = BTreeMap::new();
         for link in self.links.iter().filter(|link| link.state == State::Holds) {
             if let LinkTo::Identifier(identifier) = &link.to
                 && person.contains(&link.fragment)
+                && until.is_none_or(|until| link.first_seen <= until)
             {
-                let seen = known.entry(identifier.clone()).or_insert((link.first_seen, link.last_seen));
-                *seen = (seen.0.min(link.first_seen), seen.1.max(link.last_seen));
+                let last = self.last_seen(link, until);
+                let seen = known.entry(identifier.clone()).or_insert((link.first_seen, last));
+                *seen = (seen.0.min(link.first_seen), seen.1.max(last));
             }
         }
         known
@@ -113,6 +115,21 @@ impl Model {
     #[must_use]
     pub fn event_count(&self) -> usize {
         self.events.len()
+    }
+
+    /// The last time up to an event time at which a fragment's events brought an identifier.
+    fn last_seen(&self, link: &LinkRow, until: Option<Timestamp>) -> Timestamp {
+        let Some(until) = until.filter(|until| link.last_seen > *until) else { return link.last_seen };
+        let LinkTo::Identifier(identifier) = &link.to else { return link.last_seen };
+        let brings = |event: &&EventRow| {
+            event.fragment == Some(link.fragment)
+                && event.time <= until
+                && event.links.iter().any(|reply| {
+                    reply.identifier == identifier.to_string() && reply.outcome != LinkOutcome::Refused
+                })
+        };
+        let last = self.events.iter().filter(brings).map(|event| event.time).max();
+        last.unwrap_or(link.first_seen)
     }
 
     /// The fragment that has an id which was drawn.

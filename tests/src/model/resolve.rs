@@ -42,6 +42,7 @@ impl Model {
     ) -> Identified {
         let mut identified = Identified::default();
         for one in brought {
+            let before = *fragment;
             let reply = match (*fragment, &one.identifier) {
                 (None, _) => refused(one, "profile_less"),
                 (Some(_), Err(code)) => refused(one, code),
@@ -56,18 +57,23 @@ impl Model {
                         Verdict::Switch if identified.switched => Verdict::Refuse("unique_conflict"),
                         _ => verdict,
                     };
-                    let (reply, now) = self.carry_out(own, one, identifier, &verdict, moment);
+                    let place = quarantined_in(&identified.links);
+                    let (reply, now) = self.carry_out(own, one, identifier, &verdict, moment, place);
                     identified.switched |= verdict == Verdict::Switch;
                     *fragment = Some(now);
                     let settings = &self.settings.identifiers[&one.namespace];
-                    if settings.unique && self.carriers(identifier, None) > settings.fragments_max as usize {
+                    let taken = reply.outcome != LinkOutcome::Refused;
+                    if settings.unique
+                        && taken
+                        && self.carriers(identifier, None) > settings.fragments_max as usize
+                    {
                         identified.warnings.push("fragments_max");
                     }
                     reply
                 }
             };
-            if let Some(own) = *fragment {
-                self.note_link(own, &reply, moment);
+            if let (Some(before), Some(own)) = (before, *fragment) {
+                self.note_link(own, before, &reply, moment);
             }
             identified.links.push(reply);
         }
@@ -125,7 +131,7 @@ impl Model {
                     return Verdict::Refuse("kept_apart");
                 }
             }
-            match limited("fragments_max").or_else(|| limited("values_per_profile")) {
+            match limited("values_per_profile").or_else(|| limited("fragments_max")) {
                 Some(code) => Verdict::Quarantine(code),
                 None => other.map_or(Verdict::Attach(attach_only), Verdict::Merge),
             }
@@ -193,6 +199,7 @@ impl Model {
         identifier: &Identifier,
         verdict: &Verdict,
         moment: Moment<'_>,
+        place: usize,
     ) -> (LinkReply, usize) {
         let mut reply = LinkReply { identifier: identifier.to_string(), ..refused(one, "") };
         reply.code = None;
@@ -222,7 +229,7 @@ impl Model {
             Verdict::Quarantine(code) => {
                 reply.outcome = LinkOutcome::Quarantined;
                 reply.code = Some(code);
-                reply.quarantine = Some(self.quarantine_link(fragment, one, identifier, code, moment));
+                reply.quarantine = Some(self.quarantine_link(fragment, one, identifier, code, moment, place));
             }
         }
         (reply, fragment)
@@ -265,7 +272,7 @@ impl Model {
         let before = self.primary_id(fragment);
         let found = match (owners, &owner) {
             (Some(found), _) => Some(*found),
-            (None, Some(_)) if joining || std::env::var_os("HACK").is_some() => None,
+            (None, Some(_)) if joining => None,
             (None, _) => carriers.copied(),
         };
         if let Some(found) = found {
@@ -350,16 +357,17 @@ impl Model {
         identifier: &Identifier,
         code: &'static str,
         moment: Moment<'_>,
+        place: usize,
     ) -> String {
-        let row = self.row_for(fragment, identifier, one.verified, moment.time);
-        self.links[row].joining |= one.attach_only.is_none();
-        self.links[row].state = State::Quarantined;
-        let known = self.quarantined.iter().find(|entry| entry.link == row && !entry.decided);
+        let known = self.link_row(fragment, identifier);
+        let known = self.quarantined.iter().find(|entry| Some(entry.link) == known && !entry.decided);
         if let Some(known) = known {
             return known.id.clone();
         }
-        let here = self.quarantined.iter().filter(|entry| entry.sequence == self.sequence).count();
-        let id = format!("q{}-{here}", self.sequence);
+        let row = self.row_for(fragment, identifier, one.verified, moment.time);
+        self.links[row].joining = one.attach_only.is_none();
+        self.links[row].state = State::Quarantined;
+        let id = format!("q{}-{place}", self.sequence);
         self.quarantined.push(Quarantined {
             id: id.clone(),
             link: row,
@@ -376,8 +384,25 @@ impl Model {
         entry.expect("a link in quarantine has an entry").code
     }
 
-    fn note_link(&mut self, fragment: usize, reply: &LinkReply, moment: Moment<'_>) {
+    /// Of refusals those are noted that the state of that moment decided; of what was known before, nothing.
+    fn note_link(&mut self, fragment: usize, before: usize, reply: &LinkReply, moment: Moment<'_>) {
+        let noted = match reply.outcome {
+            LinkOutcome::Known => false,
+            LinkOutcome::Refused => matches!(reply.code, Some("unique_conflict" | "kept_apart")),
+            LinkOutcome::Quarantined => self
+                .quarantined
+                .iter()
+                .any(|row| row.sequence == self.sequence && Some(&row.id) == reply.quarantine.as_ref()),
+            _ => true,
+        };
+        if !noted {
+            return;
+        }
+        let merge = self.merges.iter().find(|row| Some(&row.id) == reply.merge.as_ref());
+        let other = merge.map(|row| row.ends[1]);
         self.note(moment.stamp, reply.outcome.as_str(), fragment, |row| {
+            row.other = other;
+            row.before = Some(before);
             row.identifier = Some(reply.identifier.clone());
             row.code = reply.code;
             row.merge.clone_from(&reply.merge);
@@ -385,6 +410,11 @@ impl Model {
             row.event = moment.event.map(str::to_owned);
         });
     }
+}
+
+/// How many links of an event are in quarantine so far.
+fn quarantined_in(links: &[LinkReply]) -> usize {
+    links.iter().filter(|link| link.outcome == LinkOutcome::Quarantined).count()
 }
 
 fn refused(one: &Brought, code: &'static str) -> LinkReply {

@@ -24,7 +24,7 @@
 //!
 //! A value is a word, or JSON. A time without a date is of the scenario's first day, 2026-01-05, which begins
 //! at 12:00:00. Ids that a target draws are shown as `P1` (profile), `S1` (session), `E1` (event) and `#1`
-//! (sequence number; `m#1-0` is a merge and `q#1-0` a link in quarantine), numbered as they appear, and are
+//! (sequence number; `m#1-0` is a merge and `q#1-0` a link in quarantine, and `m~1` the latest merge), numbered as they appear, and are
 //! written so to name them. A comment may stand between
 //! steps. With `UPDATE_EXPECT=1` the answers of the model are written into the files.
 

@@ -5,6 +5,7 @@ use super::rename::Names;
 use super::{BEGIN, render};
 use crate::target::{Maker, Need, Target};
 use spoor::model::{AsOf, Page, PageRequest, Profile, ReadError};
+use spoor::settings::Keys;
 use spoor::{Act, Origin, Settings, Timestamp, TrackRequest};
 use std::path::Path;
 
@@ -18,6 +19,8 @@ pub struct Player {
     /// Names for what the target draws.
     pub names: Names,
     last_sequence: u64,
+    /// Names of the sources whose keys anybody may read.
+    public: Vec<String>,
 }
 
 impl std::fmt::Debug for Player {
@@ -30,7 +33,14 @@ impl Player {
     /// A player of an empty store.
     #[must_use]
     pub fn new(maker: Maker, settings: &Settings) -> Self {
-        Self { target: maker(settings, BEGIN), now: BEGIN, names: Names::default(), last_sequence: 0 }
+        let public = settings.sources.iter().filter(|(_, source)| source.keys == Keys::Public);
+        Self {
+            target: maker(settings, BEGIN),
+            now: BEGIN,
+            names: Names::default(),
+            last_sequence: 0,
+            public: public.map(|(name, _)| name.clone()).collect(),
+        }
     }
 
     /// The target that is played against.
@@ -43,11 +53,18 @@ impl Player {
     pub fn can(&self, step: &Step) -> bool {
         let need = match step {
             Step::At(_) | Step::Later(_) => Need::Clock,
+            Step::Track(request)
+                if request.source.as_ref().is_some_and(|name| self.public.contains(name)) =>
+            {
+                Need::Whole
+            }
             // What is clamped or corrected depends on the time of receipt.
             Step::Track(request) if request.sent_at.is_some() => Need::Clock,
             Step::Track(request) if request.events.iter().any(|event| event.time.is_none()) => Need::Clock,
             Step::Track(request) if request.origin == Origin::Import => Need::Import,
             Step::Wire(..) => Need::Wire,
+            // What a person says of an identifier is seen at the time of its receipt.
+            Step::Act(Act::Attach { .. } | Act::Decide { .. }, _) => Need::Clock,
             Step::Profile(_, as_of) | Step::Identifier(_, as_of) if as_of.at.is_some() => Need::Clock,
             _ => return true,
         };
@@ -93,8 +110,9 @@ impl Player {
                 self.show_profile(answer)
             }
             Step::Identifier(identifier, as_of) => {
+                // No id was asked for, so that any of the person's may stand there.
                 let answer = self.target.profile_of_identifier(identifier, *as_of);
-                self.show_profile(answer)
+                self.show_profile(answer.map(|found| Profile { id: found.primary_id.clone(), ..found }))
             }
             Step::Act(act, dry_run) => self.act(act, *dry_run),
             Step::Explain(from, to) => {

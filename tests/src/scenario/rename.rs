@@ -9,6 +9,7 @@ pub struct Names {
     drawn: BTreeMap<String, String>,
     counts: BTreeMap<char, usize>,
     sent: BTreeSet<String>,
+    placed: Vec<String>,
 }
 
 impl Names {
@@ -43,17 +44,27 @@ impl Names {
     /// How the id of a merge, or of a link in quarantine, is shown: `m4711-0` as `m#4-0`.
     pub fn placed(&mut self, id: &str) -> String {
         let (kind, rest) = id.split_at(id.len().min(1));
-        match rest.split_once('-') {
+        let shown = match rest.split_once('-') {
             Some((sequence, number)) => format!("{kind}{}-{number}", self.label('#', sequence)),
             None => id.to_owned(),
+        };
+        if !self.placed.contains(&shown) {
+            self.placed.push(shown.clone());
         }
+        shown
     }
 
-    /// The text that a label stands for; a text that is no label stands for itself.
+    /// The text that a label stands for, `m~2` for the last merge but one; a text that is no label stands for itself.
     #[must_use]
     pub fn meant(&self, text: &str) -> String {
         if let Some(drawn) = self.drawn.get(text) {
             return drawn.clone();
+        }
+        if let Some((kind, back)) = text.split_once('~') {
+            let of_kind: Vec<&String> = self.placed.iter().filter(|id| id.starts_with(kind)).collect();
+            let back: usize = back.parse().unwrap_or(0);
+            let at = of_kind.len().checked_sub(back).filter(|_| back > 0);
+            return at.map_or_else(|| text.to_owned(), |at| self.meant(of_kind[at]));
         }
         let placed = text.split_at_checked(1).and_then(|(kind, rest)| Some((kind, rest.split_once('-')?)));
         match placed {

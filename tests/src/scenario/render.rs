@@ -149,15 +149,20 @@ pub(super) fn act_reply(reply: &ActReply, names: &mut Names) -> Vec<String> {
         lines.extend(shown);
     }
     for (word, profiles) in [("before", &reply.before), ("after", &reply.after)] {
-        lines.extend(profiles.iter().map(|profile| {
-            format!(
-                "{word} {} ids {} sessions {} events {}",
-                names.profile(&profile.primary_id),
-                profile.ids,
-                profile.sessions,
-                profile.events
-            )
-        }));
+        let mut shown: Vec<String> = profiles
+            .iter()
+            .map(|profile| {
+                format!(
+                    "{word} {} ids {} sessions {} events {}",
+                    names.profile(&profile.primary_id),
+                    profile.ids,
+                    profile.sessions,
+                    profile.events
+                )
+            })
+            .collect();
+        shown.sort();
+        lines.extend(shown);
     }
     if !reply.not_retaken.is_empty() {
         let places: Vec<String> = reply.not_retaken.iter().map(|seq| names.sequence(seq.0)).collect();

@@ -155,7 +155,8 @@ impl<B: Backing> Target for Http<B> {
     }
 
     fn lacks(&self, need: Need) -> bool {
-        self.backing.lacks(need)
+        // What a public source is told is less than what was decided.
+        need == Need::Whole || self.backing.lacks(need)
     }
 
     fn track(&mut self, request: &TrackRequest) -> Result<Reply, Rejection> {

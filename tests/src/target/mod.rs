@@ -131,6 +131,8 @@ pub enum Need {
     Import,
     /// Bytes over the network.
     Wire,
+    /// Replies that hide nothing, whoever may read them.
+    Whole,
 }
 
 /// Makes a target with an empty store, its clock at a time.
