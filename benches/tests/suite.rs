@@ -44,7 +44,7 @@ fn the_suite_measures_everything_and_compares_it() {
     assert_eq!((told, book.entries.len()), (Variant::ALL.len() - without, Variant::ALL.len() - without));
     assert_eq!(book.left_out.is_empty(), without == 0);
     assert!(book.ratios.iter().all(|ratio| ratio.value > 0.0));
-    assert_eq!(book.ratios.len(), if without == 0 { 17 } else { 15 }, "{}", book.text());
+    assert_eq!(book.ratios.len(), if without == 0 { 24 } else { 20 }, "{}", book.text());
     let half = book.entry(Variant::Half.key()).unwrap();
     assert!(half.sync.as_ref().unwrap().p99_us > 0);
     let page = html(&book);

@@ -85,7 +85,22 @@ pub(super) fn compare(book: &mut Book) {
         ("at half load: p99, of that of the log's syncs", half.and_then(syncs), Some(Aim::AtMost(SYNC_AIM))),
         ("at half load: p99.9, in milliseconds", half.and_then(p999_ms), Some(Aim::AtMost(HALF_P999_AIM_MS))),
     ];
-    for (name, value, aim) in found {
+    let cost = |variant: Variant| {
+        let cost = book.entry(variant.key())?.cost.as_ref()?;
+        Some(cost.server_us_per_event).filter(|us| *us > 0.0)
+    };
+    let costs = |one: Variant, other: Variant| Some(cost(one)? / cost(other)?);
+    let costs = [
+        ("one event a request: server CPU, of the one that only parses", costs(single, Variant::Parse)),
+        ("one event a request: server CPU, of the one that only appends", costs(single, Variant::Append)),
+        ("one event a request: PostgreSQL's CPU, of ours", costs(Variant::Postgres, single)),
+        ("100 events a request: server CPU, of the one that only parses", costs(many, Variant::ParseBatch)),
+        ("100 events a request: server CPU, of the one that only appends", costs(many, Variant::AppendBatch)),
+        ("100 events a request: PostgreSQL's CPU, of ours", costs(Variant::PostgresBatch, many)),
+        ("embedded, 1,000 in flight: CPU, of redb appending the same bytes", costs(embedded, Variant::Rows)),
+    ];
+    let costs = costs.map(|(name, value)| (name, value, None));
+    for (name, value, aim) in found.into_iter().chain(costs) {
         book.compare(name, value, aim);
     }
 }
