@@ -23,7 +23,7 @@ use connection::Connection;
 use schedule::Schedule;
 use serde::Serialize;
 use spoor::{Clock, SystemClock, TrackRequest};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
@@ -124,6 +124,19 @@ struct Common {
     /// Some client could not connect: nobody begins.
     lost: AtomicU64,
     stored: Arc<AtomicU64>,
+    /// Threads that have sent everything. They stay until it is `over`: the time that they used is looked up by
+    /// their names.
+    done: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Common {
+    fn linger(&self) {
+        self.done.fetch_add(1, Relaxed);
+        while !self.over.load(Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// Sends `traffic`, a part to each client of `plan`. Returns what was measured, and the traffic, which goes on where
@@ -148,6 +161,8 @@ pub fn run(
         schedule: OnceLock::new(),
         lost: AtomicU64::new(0),
         stored: Arc::default(),
+        done: AtomicUsize::new(0),
+        over: AtomicBool::new(false),
     };
     let mut shares = Vec::new();
     for thread in 0..threads {
@@ -159,7 +174,11 @@ pub fn run(
         let mut sending = Vec::new();
         for share in shares {
             let named = std::thread::Builder::new().name("load".to_owned());
-            sending.push(named.spawn_scoped(scope, || send(&common, share))?);
+            sending.push(named.spawn_scoped(scope, || {
+                let sent = send(&common, share);
+                common.linger();
+                sent
+            })?);
         }
         watch(&common, &sending, watcher)?;
         collect(&common, sending)
@@ -180,9 +199,13 @@ fn watch<T>(
     let (warm, end) = (schedule.warm(), schedule.end());
     let mut failed = None;
     let mut moments = [Some(warm), Some(end)];
-    while sending.iter().any(|thread| !thread.is_finished()) || moments.iter().any(Option::is_some) {
+    let done = || {
+        let panicked = sending.iter().filter(|thread| thread.is_finished()).count();
+        common.done.load(Relaxed) + panicked >= sending.len()
+    };
+    while !done() || moments.iter().any(Option::is_some) {
         let now = Instant::now();
-        if sending.iter().all(ScopedJoinHandle::is_finished) && now < end {
+        if done() && now < end {
             // They failed, and say why.
             break;
         }
@@ -196,6 +219,7 @@ fn watch<T>(
         let next = moments.iter().flatten().min().map_or(TELL_EVERY, |at| at.saturating_duration_since(now));
         std::thread::sleep(next.min(TELL_EVERY));
     }
+    common.over.store(true, Relaxed);
     schedule.stop();
     if let Some(pacer) = pacer {
         // It ends at once.
