@@ -6,15 +6,33 @@ pub mod agents;
 pub mod traffic;
 pub mod wire;
 
+pub mod measure;
 pub mod metered;
 pub mod usage;
 
 pub mod embedded;
+pub mod grouped;
+pub mod logged;
 pub mod plain;
 pub mod rows;
 pub mod simple;
+pub mod sqlite;
 
+pub mod limit;
+pub mod servers;
+
+pub mod postgres;
+
+pub mod load;
+
+pub mod machine;
+pub mod probe;
+
+pub mod book;
+pub mod page;
 pub mod report;
+
+pub mod suite;
 
 /// What ends a run early: anything at all, said to the person who started it.
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;

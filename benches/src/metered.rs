@@ -1,10 +1,13 @@
 //! A disk that counts: what the engine reads, writes and syncs, by kind of file.
 
+use crate::Fault;
+use crate::measure::{histogram, micros};
+use hdrhistogram::Histogram;
 use spoor::store::disk::{Disk, DiskFile, DiskLock, RealDisk};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// The machine's file system, counted.
@@ -25,6 +28,8 @@ struct Meter {
     written_bytes: AtomicU64,
     syncs: AtomicU64,
     sync_ns: AtomicU64,
+    /// Times of the syncs since [`MeteredDisk::forget_sync_times`], in microseconds.
+    sync_times: Mutex<Option<Histogram<u64>>>,
 }
 
 /// What was done to one kind of file.
@@ -84,6 +89,25 @@ impl MeteredDisk {
             ("index", self.index.traffic()),
             ("other", self.other.traffic()),
         ]
+    }
+
+    /// Begins to note how long each sync of the log takes.
+    ///
+    /// # Errors
+    /// As [`histogram`].
+    pub fn forget_sync_times(&self) -> Result<(), Fault> {
+        let times = Some(histogram()?);
+        *self.frames.sync_times.lock().map_err(|_| "a thread panicked")? = times;
+        Ok(())
+    }
+
+    /// How long the syncs of the log took since [`MeteredDisk::forget_sync_times`].
+    ///
+    /// # Errors
+    /// If that was not called.
+    pub fn sync_times(&self) -> Result<Histogram<u64>, Fault> {
+        let times = self.frames.sync_times.lock().map_err(|_| "a thread panicked")?;
+        times.clone().ok_or_else(|| "they were not noted".into())
     }
 
     fn meter(&self, path: &Path) -> [Arc<Meter>; 2] {
@@ -156,6 +180,12 @@ impl MeteredFile {
 }
 
 fn count_sync(meter: &Meter, begun: Instant) {
+    if let Ok(mut times) = meter.sync_times.lock()
+        && let Some(times) = times.as_mut()
+    {
+        // It fails only beyond the bounds, which `micros` keeps.
+        let _ = times.record(micros(begun.elapsed()));
+    }
     meter.syncs.fetch_add(1, Relaxed);
     meter.sync_ns.fetch_add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(0), Relaxed);
 }
@@ -209,5 +239,9 @@ mod tests {
         assert_eq!((index.writes, index.written_bytes, index.syncs), (1, 10, 1));
         assert_eq!((index.reads, index.read_bytes), (1, 4));
         assert_eq!((frames.writes, frames.written_bytes, frames.syncs), (1, 3, 0));
+        assert!(disk.sync_times().is_err());
+        disk.forget_sync_times().unwrap();
+        segment.sync().unwrap();
+        assert_eq!(disk.sync_times().unwrap().len(), 1);
     }
 }

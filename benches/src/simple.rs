@@ -1,17 +1,21 @@
 //! The simple layout, as a sensible team would write it on redb in a week: session, profile, profile id,
-//! event and repeat rows, read and written in the very transaction that stores the events.
+//! event, repeat and identifier rows, read and written in the very transaction that stores the events.
 //!
-//! It does less than the engine: it counts, and keeps first and last pages and times; it parses no user
-//! agent, normalises and links no identifiers, keeps no traits, ends no sessions, finds no event by profile,
-//! and its snapshots are redb's. Rows that several events of a group touch are read and written once a group,
-//! in the order of their keys, which is the best that redb can be given.
+//! It does less than the engine: it counts, and keeps first and last pages and times, and an identifier that
+//! another profile has merges the two for good; it parses no user agent, normalises nothing, keeps no traits,
+//! no reasons and no past, ends no sessions, and its snapshots are redb's. Rows that several events of a group
+//! touch are read and written once a group, in the order of their keys, which is the best that redb can be
+//! given.
 
 use crate::Fault;
-use crate::traffic::{Device, Traffic};
+use crate::grouped::GroupStore;
 use bincode::{Decode, Encode};
-use redb::{Database, Durability, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Database, Durability, MultimapTable, MultimapTableDefinition, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
+};
 use spoor::store::record::encode_command;
-use spoor::{Clock, Json, SystemClock, Timestamp, TrackRequest};
+use spoor::{Clock, Event, Json, SystemClock, Timestamp, TrackRequest};
 use std::collections::BTreeMap;
 use std::path::Path;
 use uuid::Uuid;
@@ -21,6 +25,18 @@ const PROFILES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("profiles
 const PROFILE_IDS: TableDefinition<'_, &str, u64> = TableDefinition::new("profile_ids");
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 const REPEATS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("repeats");
+
+/// Namespace and value, and the profile that has them.
+const IDENTIFIERS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("identifiers");
+/// Profile, and its sessions: for a merge, which moves them, and to show them.
+const PROFILE_SESSIONS: MultimapTableDefinition<'_, u64, &str> =
+    MultimapTableDefinition::new("profile_sessions");
+/// Profile, and its identifiers.
+const PROFILE_IDENTIFIERS: MultimapTableDefinition<'_, u64, (&str, &str)> =
+    MultimapTableDefinition::new("profile_identifiers");
+/// Profile, and its ids: its own, and those of the profiles that it took over.
+const PROFILE_ALIASES: MultimapTableDefinition<'_, u64, &str> =
+    MultimapTableDefinition::new("profile_aliases");
 
 #[derive(Debug, Default, Encode, Decode)]
 struct SessionRow {
@@ -49,11 +65,15 @@ struct ProfileRow {
 #[derive(Debug)]
 pub struct Simple {
     database: Database,
-    traffic: Traffic,
-    next_event: u64,
-    next_profile: u64,
-    /// Events stored so far.
-    pub stored: u64,
+    next: Numbers,
+}
+
+/// The numbers that are given next.
+#[derive(Debug)]
+struct Numbers {
+    event: u64,
+    profile: u64,
+    stored: u64,
 }
 
 /// The tables of one transaction, and the rows that it has read or changed.
@@ -65,6 +85,10 @@ struct Group<'t> {
     repeats: Table<'t, (&'static str, &'static str), u64>,
     session_rows: BTreeMap<String, SessionRow>,
     profile_rows: BTreeMap<u64, ProfileRow>,
+    identifiers: Table<'t, (&'static str, &'static str), u64>,
+    profile_sessions: MultimapTable<'t, u64, &'static str>,
+    profile_identifiers: MultimapTable<'t, u64, (&'static str, &'static str)>,
+    profile_aliases: MultimapTable<'t, u64, &'static str>,
 }
 
 impl Simple {
@@ -72,46 +96,30 @@ impl Simple {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn create(path: &Path, traffic: Traffic) -> Result<Self, Fault> {
+    pub fn create(path: &Path) -> Result<Self, Fault> {
         let database = Database::create(path)?;
-        Ok(Self { database, traffic, next_event: 1, next_profile: 1, stored: 0 })
+        Ok(Self { database, next: Numbers { event: 1, profile: 1, stored: 0 } })
     }
+}
 
-    /// Goes on until `events` more are stored, `group` requests in each durable commit.
-    ///
-    /// # Errors
-    /// If the database cannot be written.
-    pub fn run(&mut self, events: u64, group: usize, mut progress: impl FnMut(u64)) -> Result<(), Fault> {
-        let goal = self.stored + events;
-        while self.stored < goal {
-            let now = SystemClock.now();
-            let requests: Vec<_> = (0..group).map(|_| self.traffic.next(now)).collect();
-            self.commit(&requests)?;
-            progress(self.stored);
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, requests: &[(TrackRequest, Device)]) -> Result<(), Fault> {
+impl GroupStore for Simple {
+    fn commit(&mut self, requests: &[TrackRequest]) -> Result<Vec<String>, Fault> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
-        let mut given = Vec::new();
+        let mut given = Vec::with_capacity(requests.len());
         {
             let mut group = Group::open(&transaction)?;
-            for (request, device) in requests {
-                let id =
-                    group.store(request, &mut self.next_event, &mut self.next_profile, &mut self.stored)?;
-                given.push((*device, id));
+            for request in requests {
+                given.push(group.store(request, &mut self.next)?);
             }
             group.write()?;
         }
         transaction.commit()?;
-        for (device, id) in given {
-            if self.traffic.waits(device) {
-                self.traffic.learn(device, &id);
-            }
-        }
-        Ok(())
+        Ok(given)
+    }
+
+    fn stored(&self) -> u64 {
+        self.next.stored
     }
 }
 
@@ -125,39 +133,58 @@ impl<'t> Group<'t> {
             repeats: transaction.open_table(REPEATS)?,
             session_rows: BTreeMap::new(),
             profile_rows: BTreeMap::new(),
+            identifiers: transaction.open_table(IDENTIFIERS)?,
+            profile_sessions: transaction.open_multimap_table(PROFILE_SESSIONS)?,
+            profile_identifiers: transaction.open_multimap_table(PROFILE_IDENTIFIERS)?,
+            profile_aliases: transaction.open_multimap_table(PROFILE_ALIASES)?,
         })
     }
 
     /// Stores a request; returns the id of its profile.
-    fn store(
-        &mut self,
-        request: &TrackRequest,
-        next_event: &mut u64,
-        next_profile: &mut u64,
-        stored: &mut u64,
-    ) -> Result<String, Fault> {
+    fn store(&mut self, request: &TrackRequest, next: &mut Numbers) -> Result<String, Fault> {
         let id = request.session.as_deref().unwrap_or_default();
         let now = SystemClock.now();
         let known = self.read_session(id)?;
         let number = if known {
             self.session_rows.get(id).map_or(0, |row| row.profile)
         } else {
-            self.profile_of(request, now, next_profile)?
+            self.profile_of(request, now, &mut next.profile)?
         };
         self.read_profile(number)?;
         let mut new = Vec::new();
         for event in &request.events {
             let event_id = event.id.as_deref().unwrap_or_default();
             if self.repeats.get((id, event_id))?.is_none() {
-                self.repeats.insert((id, event_id), *next_event)?;
+                self.repeats.insert((id, event_id), next.event)?;
                 new.push(event);
             }
         }
-        let Some(profile) = self.profile_rows.get_mut(&number) else { return Err("no profile".into()) };
-        let given = profile.id.clone();
-        if new.is_empty() {
-            return Ok(given);
+        if !new.is_empty() {
+            if !known {
+                self.profile_sessions.insert(number, id)?;
+            }
+            self.count(id, number, known, &new, now)?;
+            next.event += new.len() as u64;
+            next.stored += new.len() as u64;
+            self.events.insert(next.event - 1, encode_command(request).as_slice())?;
         }
+        let mut owner = number;
+        for (namespace, value) in new.iter().flat_map(|event| &event.identifiers) {
+            owner = self.identify(owner, namespace, value)?;
+        }
+        Ok(self.profile_rows.get(&owner).map(|row| row.id.clone()).unwrap_or_default())
+    }
+
+    /// Counts the new events of a request in its session and its profile.
+    fn count(
+        &mut self,
+        id: &str,
+        number: u64,
+        known: bool,
+        new: &[&Event],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let Some(profile) = self.profile_rows.get_mut(&number) else { return Err("no profile".into()) };
         let session = self.session_rows.entry(id.to_owned()).or_insert_with(|| SessionRow {
             profile: number,
             started: i64::MAX,
@@ -178,11 +205,74 @@ impl<'t> Group<'t> {
                 session.entry = session.entry.take().or_else(|| page.clone());
                 session.exit = page;
             }
-            *next_event += 1;
-            *stored += 1;
         }
-        self.events.insert(*next_event - 1, encode_command(request).as_slice())?;
-        Ok(given)
+        Ok(())
+    }
+
+    /// Gives profile `number` an identifier. If another has it, the younger of the two becomes a part of the
+    /// older. Returns the profile that has it then.
+    fn identify(&mut self, number: u64, namespace: &str, value: &str) -> Result<u64, Fault> {
+        let owner = self.identifiers.get((namespace, value))?.map(|owner| owner.value());
+        match owner {
+            Some(owner) if owner == number => Ok(number),
+            Some(owner) => {
+                let (winner, loser) = (owner.min(number), owner.max(number));
+                self.merge(winner, loser)?;
+                Ok(winner)
+            }
+            None => {
+                self.identifiers.insert((namespace, value), number)?;
+                self.profile_identifiers.insert(number, (namespace, value))?;
+                Ok(number)
+            }
+        }
+    }
+
+    fn merge(&mut self, winner: u64, loser: u64) -> Result<(), Fault> {
+        self.read_profile(winner)?;
+        self.read_profile(loser)?;
+        let sessions: Vec<String> = self
+            .profile_sessions
+            .remove_all(loser)?
+            .map(|id| Ok(id?.value().to_owned()))
+            .collect::<Result<_, Fault>>()?;
+        for id in &sessions {
+            self.profile_sessions.insert(winner, id.as_str())?;
+            self.read_session(id)?;
+            if let Some(session) = self.session_rows.get_mut(id) {
+                session.profile = winner;
+            }
+        }
+        let identifiers: Vec<(String, String)> = self
+            .profile_identifiers
+            .remove_all(loser)?
+            .map(|row| {
+                let row = row?;
+                let (namespace, value) = row.value();
+                Ok((namespace.to_owned(), value.to_owned()))
+            })
+            .collect::<Result<_, Fault>>()?;
+        for (namespace, value) in &identifiers {
+            self.identifiers.insert((namespace.as_str(), value.as_str()), winner)?;
+            self.profile_identifiers.insert(winner, (namespace.as_str(), value.as_str()))?;
+        }
+        let aliases: Vec<String> = self
+            .profile_aliases
+            .remove_all(loser)?
+            .map(|id| Ok(id?.value().to_owned()))
+            .collect::<Result<_, Fault>>()?;
+        for id in &aliases {
+            self.profile_aliases.insert(winner, id.as_str())?;
+            self.profile_ids.insert(id.as_str(), winner)?;
+        }
+        let Some(gone) = self.profile_rows.remove(&loser) else { return Err("no profile".into()) };
+        self.profiles.remove(loser)?;
+        let Some(row) = self.profile_rows.get_mut(&winner) else { return Err("no profile".into()) };
+        (row.first, row.last) = (row.first.min(gone.first), row.last.max(gone.last));
+        row.events += gone.events;
+        row.sessions += gone.sessions;
+        row.page_views += gone.page_views;
+        Ok(())
     }
 
     /// Whether there is such a session; its row is at hand then.
@@ -223,6 +313,7 @@ impl<'t> Group<'t> {
         let number = *next_profile;
         *next_profile += 1;
         self.profile_ids.insert(id.as_str(), number)?;
+        self.profile_aliases.insert(number, id.as_str())?;
         let row = ProfileRow { id, created: now.0, first: i64::MAX, ..ProfileRow::default() };
         self.profile_rows.insert(number, row);
         Ok(number)
@@ -252,36 +343,44 @@ fn page(properties: &Json) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::Shape;
+    use crate::grouped::run;
+    use crate::traffic::{Shape, Traffic};
     use redb::ReadableDatabase;
     use redb::ReadableTableMetadata;
 
     #[test]
-    fn repeats_are_stored_once_and_rows_add_up() {
+    fn repeats_are_stored_once_merges_move_everything_and_rows_add_up() {
         let dir = tempfile::tempdir().unwrap();
-        let traffic = Traffic::new(Shape { seed: 3, sessions: 50 }).unwrap();
-        let mut simple = Simple::create(&dir.path().join("simple.redb"), traffic).unwrap();
-        simple.run(3_000, 64, |_| ()).unwrap();
+        let shape = Shape { seed: 3, sessions: 50, identify_per_mille: 300, ..Shape::default() };
+        let mut traffic = Traffic::new(shape).unwrap();
+        let mut simple = Simple::create(&dir.path().join("simple.redb")).unwrap();
+        run(&mut simple, &mut traffic, 3_000, 64, |_| ()).unwrap();
         let read = simple.database.begin_read().unwrap();
-        let events = read.open_table(EVENTS).unwrap().len().unwrap();
-        assert_eq!(events, simple.stored);
+        let events = simple.stored();
+        assert_eq!(read.open_table(EVENTS).unwrap().len().unwrap(), events);
         assert!(events >= 3_000);
         let (mut by_session, mut by_profile, mut sessions) = (0, 0, 0);
+        let mut rows = BTreeMap::new();
+        for row in read.open_table(PROFILES).unwrap().iter().unwrap() {
+            let row = row.unwrap();
+            let (profile, _): (ProfileRow, _) =
+                bincode::decode_from_slice(row.1.value(), bincode::config::standard()).unwrap();
+            by_profile += profile.events;
+            sessions += profile.sessions;
+            rows.insert(row.0.value(), profile);
+        }
         for row in read.open_table(SESSIONS).unwrap().iter().unwrap() {
             let (row, _): (SessionRow, _) =
                 bincode::decode_from_slice(row.unwrap().1.value(), bincode::config::standard()).unwrap();
+            assert!(rows.contains_key(&row.profile), "a session of a profile that is gone");
             by_session += row.events;
-        }
-        for row in read.open_table(PROFILES).unwrap().iter().unwrap() {
-            let (row, _): (ProfileRow, _) =
-                bincode::decode_from_slice(row.unwrap().1.value(), bincode::config::standard()).unwrap();
-            by_profile += row.events;
-            sessions += row.sessions;
         }
         assert_eq!((by_session, by_profile), (events, events));
         assert_eq!(read.open_table(SESSIONS).unwrap().len().unwrap(), sessions);
-        // The client was told ids that the profiles have.
+        // The client was told ids that profiles have, each its own and those of the ones that it took over.
         let ids = read.open_table(PROFILE_IDS).unwrap();
-        assert_eq!(ids.len().unwrap(), read.open_table(PROFILES).unwrap().len().unwrap());
+        assert!(ids.iter().unwrap().all(|row| rows.contains_key(&row.unwrap().1.value())));
+        let merged = ids.len().unwrap() - rows.len() as u64;
+        assert!(merged > 50, "{merged} merges");
     }
 }

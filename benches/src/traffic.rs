@@ -15,6 +15,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use spoor::settings::{Keys, NamespaceSettings, ProfileIds, Settings, SourceSettings};
 use spoor::{Event, Json, Timestamp, TrackRequest, TraitOperations};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Source that brings its own profile ids.
@@ -52,17 +53,29 @@ const TYPES: [(&str, u32); 16] = [
 ];
 
 /// What a run may choose.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, serde::Serialize)]
 pub struct Shape {
     /// The same seed makes the same traffic.
     pub seed: u64,
     /// Sessions that are active at once.
     pub sessions: usize,
+    /// Of a thousand events that are not the first of their session, so many say who it was.
+    pub identify_per_mille: u32,
+    /// Of a thousand sessions, so many are of devices that were there before.
+    pub returning_per_mille: u32,
+    /// Devices that there are at most; once there are as many, all sessions are of returning ones.
+    pub devices_max: usize,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { seed: 1, sessions: 4_000 }
+        Self {
+            seed: 1,
+            sessions: 4_000,
+            identify_per_mille: 50,
+            returning_per_mille: 500,
+            devices_max: usize::MAX,
+        }
     }
 }
 
@@ -91,11 +104,19 @@ pub type Device = u32;
 /// A source of requests without end.
 pub struct Traffic {
     rng: StdRng,
+    shape: Shape,
+    texts: Arc<Texts>,
+    /// Tells its persons from those of other parts.
+    part: usize,
+    devices: Vec<Owner>,
+    visits: Vec<Visit>,
+}
+
+/// The long parts of requests.
+struct Texts {
     contexts: Vec<(Json, String)>,
     pages: Vec<(&'static str, Json)>,
     entries: Vec<Json>,
-    devices: Vec<Owner>,
-    visits: Vec<Visit>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -142,17 +163,60 @@ impl Traffic {
     /// None, unless a text made here is no JSON.
     pub fn new(shape: Shape) -> Result<Self, Fault> {
         let mut rng = StdRng::seed_from_u64(shape.seed);
-        let contexts = contexts(&mut rng)?;
-        let pages = pages(&mut rng)?;
-        let entries = entries(&mut rng)?;
-        let mut traffic = Self { rng, contexts, pages, entries, devices: Vec::new(), visits: Vec::new() };
+        let texts = Arc::new(Texts::new(&mut rng)?);
+        Ok(Self::part(shape, texts, rng, 0))
+    }
+
+    /// Traffic for clients that send side by side: each has sessions, devices and persons of its own, and a part
+    /// of those that `shape` asks for, at least one.
+    ///
+    /// # Errors
+    /// As [`Traffic::new`].
+    pub fn parts(shape: Shape, parts: usize) -> Result<Vec<Self>, Fault> {
+        let texts = Arc::new(Texts::new(&mut StdRng::seed_from_u64(shape.seed))?);
+        let parts = parts.max(1);
+        let share = Shape {
+            sessions: (shape.sessions / parts).max(1),
+            devices_max: (shape.devices_max / parts).max(1),
+            ..shape
+        };
+        let part = |part: usize| {
+            // Far apart, so that runs with neighbouring seeds share nothing.
+            let seed = shape.seed ^ (part as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            Self::part(share, Arc::clone(&texts), StdRng::seed_from_u64(seed), part)
+        };
+        Ok((0..parts).map(part).collect())
+    }
+
+    fn part(shape: Shape, texts: Arc<Texts>, rng: StdRng, part: usize) -> Self {
+        let mut traffic = Self { rng, shape, texts, part, devices: Vec::new(), visits: Vec::new() };
         for _ in 0..shape.sessions.max(1) {
             let mut visit = traffic.new_visit();
             // As if they had been going on for a while.
             visit.left = traffic.rng.random_range(0..=visit.left);
             traffic.visits.push(visit);
         }
-        Ok(traffic)
+        traffic
+    }
+
+    /// The next request, with up to `events` new events of one session at `now`, as a client sends it that
+    /// gathers; and the device that it comes from. Nothing is sent twice.
+    pub fn next_gathered(&mut self, now: Timestamp, events: usize) -> (TrackRequest, Device) {
+        let at = self.rng.random_range(0..self.visits.len());
+        let mut visit = self.new_visit();
+        let mut sent = Vec::with_capacity(events);
+        for number in 0..events.max(1) {
+            let says = self.says(number == 0);
+            sent.push(Sent { id: self.rng.random(), time: now, says });
+        }
+        visit.left = 0;
+        visit.last = sent.last().copied();
+        if let Some(place) = self.visits.get_mut(at) {
+            *place = visit;
+        }
+        let mut request = self.request(&visit);
+        request.events = sent.iter().map(|sent| self.event(visit.device, sent)).collect();
+        (request, visit.device)
     }
 
     /// The next request, with its one event at `now`, and the device that it comes from.
@@ -177,7 +241,9 @@ impl Traffic {
         if let Some(place) = self.visits.get_mut(at) {
             *place = visit;
         }
-        (self.request(&visit, &sent), visit.device)
+        let mut request = self.request(&visit);
+        request.events = vec![self.event(visit.device, &sent)];
+        (request, visit.device)
     }
 
     /// Notes the profile id that a device was given, which it sends from now on.
@@ -204,7 +270,7 @@ impl Traffic {
         if first {
             return Says::Entry(self.rng.random_range(0..ENTRIES));
         }
-        if self.rng.random_range(0..1_000) < 50 {
+        if self.rng.random_range(0..1_000) < self.shape.identify_per_mille {
             return Says::Who;
         }
         Says::Page(self.rng.random_range(0..PAGES))
@@ -212,7 +278,10 @@ impl Traffic {
 
     fn new_visit(&mut self) -> Visit {
         let known = self.devices.len();
-        let device = if known > 0 && self.rng.random() { self.returning(known) } else { self.new_device() };
+        let returns = known > 0
+            && (known >= self.shape.devices_max
+                || self.rng.random_range(0..1_000) < self.shape.returning_per_mille);
+        let device = if returns { self.returning(known) } else { self.new_device() };
         // A geometric number, so that some sessions are long.
         let chance: f64 = self.rng.random_range(f64::MIN_POSITIVE..1.0);
         let further = chance.ln() / (FURTHER_EVENTS / (FURTHER_EVENTS + 1.0)).ln();
@@ -242,17 +311,17 @@ impl Traffic {
         Device::try_from(self.devices.len() - 1).unwrap_or(Device::MAX)
     }
 
-    fn request(&self, visit: &Visit, sent: &Sent) -> TrackRequest {
+    /// Without its events.
+    fn request(&self, visit: &Visit) -> TrackRequest {
         let owner = usize::try_from(visit.device).ok().and_then(|at| self.devices.get(at));
         let owner = owner.copied().unwrap_or(Owner { id: 0, context: 0, trusted: false });
-        let context = self.contexts.get(usize::from(owner.context));
+        let context = self.texts.contexts.get(usize::from(owner.context));
         TrackRequest {
             source: Some(if owner.trusted { TRUSTED } else { UNTRUSTED }.to_owned()),
             session: Some(text(visit.session)),
             profile: (owner.id != 0).then(|| text(owner.id)),
             context: context.map(|(json, _)| json.clone()),
             user_agent: context.map(|(_, agent)| agent.clone()),
-            events: vec![self.event(visit.device, sent)],
             ..TrackRequest::default()
         }
     }
@@ -261,17 +330,17 @@ impl Traffic {
         let event = Event { id: Some(text(sent.id)), time: Some(sent.time), ..Event::default() };
         match sent.says {
             Says::Entry(at) => {
-                let properties = self.entries.get(usize::from(at)).cloned();
+                let properties = self.texts.entries.get(usize::from(at)).cloned();
                 Event { event_type: "page-view".to_owned(), properties, ..event }
             }
-            Says::Page(at) => match self.pages.get(usize::from(at)) {
+            Says::Page(at) => match self.texts.pages.get(usize::from(at)) {
                 Some((name, page)) => {
                     Event { event_type: (*name).to_owned(), properties: Some(page.clone()), ..event }
                 }
                 None => event,
             },
             // Two devices a person, as in the real shop.
-            Says::Who => who(event, device / 2),
+            Says::Who => who(event, device / 2, self.part),
         }
     }
 }
@@ -290,11 +359,11 @@ fn pick<'a>(list: &[&'a str; 8], number: u32) -> &'a str {
     list.get(number as usize % list.len()).copied().unwrap_or_default()
 }
 
-fn who(event: Event, person: u32) -> Event {
+fn who(event: Event, person: u32, part: usize) -> Event {
     let (first, last, city) =
         (pick(&FIRST_NAMES, person), pick(&LAST_NAMES, person / 8), pick(&CITIES, person / 64));
-    let email = format!("{first}.{last}{person}@example.org");
-    let ssn = format!("{}", 1_000_000 + person);
+    let email = format!("{first}.{last}{person}@{part}.example.org");
+    let ssn = format!("{part}-{}", 1_000_000 + person);
     let quoted = |text: &str| Json::parse(&format!("\"{text}\"")).ok();
     let set = [
         ("email", email.as_str()),
@@ -312,6 +381,12 @@ fn who(event: Event, person: u32) -> Event {
         identifiers: vec![("email".to_owned(), email), ("ssn".to_owned(), ssn)],
         traits: TraitOperations { set, ..TraitOperations::default() },
         ..event
+    }
+}
+
+impl Texts {
+    fn new(rng: &mut StdRng) -> Result<Self, Fault> {
+        Ok(Self { contexts: contexts(rng)?, pages: pages(rng)?, entries: entries(rng)? })
     }
 }
 
@@ -388,7 +463,7 @@ mod tests {
     use std::collections::{HashMap, HashSet};
 
     fn made(count: usize) -> Vec<TrackRequest> {
-        let mut traffic = Traffic::new(Shape { seed: 7, sessions: 200 }).unwrap();
+        let mut traffic = Traffic::new(Shape { seed: 7, sessions: 200, ..Shape::default() }).unwrap();
         (0..count).map(|_| traffic.next(Timestamp(0)).0).collect()
     }
 
@@ -419,8 +494,38 @@ mod tests {
     }
 
     #[test]
+    fn parts_share_no_session_and_no_person() {
+        let shape = Shape { seed: 7, sessions: 40, ..Shape::default() };
+        let mut sessions = HashSet::new();
+        let mut persons = HashSet::new();
+        let mut known = 0;
+        for mut part in Traffic::parts(shape, 4).unwrap() {
+            let made: Vec<_> = (0..2_000).map(|_| part.next(Timestamp(0)).0).collect();
+            let of_part: HashSet<String> = made.iter().map(|one| one.session.clone().unwrap()).collect();
+            let identifiers = made.iter().flat_map(|one| one.events[0].identifiers.clone());
+            let persons_of_part: HashSet<_> = identifiers.collect();
+            known += persons_of_part.len();
+            assert!(of_part.is_disjoint(&sessions) && persons_of_part.is_disjoint(&persons));
+            sessions.extend(of_part);
+            persons.extend(persons_of_part);
+        }
+        assert!(known > 50, "{known}");
+    }
+
+    #[test]
+    fn the_number_of_devices_is_bounded_and_the_share_of_who_is_as_asked() {
+        let shape =
+            Shape { seed: 7, sessions: 10, identify_per_mille: 400, devices_max: 30, ..Shape::default() };
+        let mut traffic = Traffic::new(shape).unwrap();
+        let made: Vec<_> = (0..5_000).map(|_| traffic.next(Timestamp(0)).0).collect();
+        assert_eq!(traffic.devices(), 30);
+        let who = made.iter().filter(|one| one.events[0].event_type == "identify").count();
+        assert!((1_500..2_100).contains(&who), "{who}");
+    }
+
+    #[test]
     fn a_device_sends_the_id_that_it_was_given() {
-        let mut traffic = Traffic::new(Shape { seed: 7, sessions: 1 }).unwrap();
+        let mut traffic = Traffic::new(Shape { seed: 7, sessions: 1, ..Shape::default() }).unwrap();
         let given = "0190b2c4-8d1e-7a3f-9bcd-0123456789ab";
         let mut seen = false;
         for _ in 0..200 {

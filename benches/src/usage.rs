@@ -2,6 +2,7 @@
 
 use crate::Fault;
 use procfs::process::Process;
+use procfs::{CurrentSI, KernelStats};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -84,6 +85,35 @@ impl Spent {
             *self.threads.entry(name.clone()).or_default() += ns;
         }
     }
+}
+
+/// Processor time of the process `pid` and of those that it started, ended or not, in nanoseconds.
+///
+/// # Errors
+/// If `/proc` cannot be read, or it is gone.
+pub fn family_cpu_ns(pid: u32) -> Result<u64, Fault> {
+    let pid = i32::try_from(pid)?;
+    let ns_per_tick = 1_000_000_000 / procfs::ticks_per_second();
+    let head = Process::new(pid)?.stat()?;
+    let ended = u64::try_from(head.cutime + head.cstime).unwrap_or(0);
+    let mut ticks = head.utime + head.stime + ended;
+    // One may end while it is looked at.
+    for child in procfs::process::all_processes()?.flatten().filter_map(|process| process.stat().ok()) {
+        if child.ppid == pid {
+            ticks += child.utime + child.stime;
+        }
+    }
+    Ok(ticks * ns_per_tick)
+}
+
+/// Processor time of the whole machine, in nanoseconds: what others use of it shows by comparison.
+///
+/// # Errors
+/// If `/proc` cannot be read.
+pub fn machine_cpu_ns() -> Result<u64, Fault> {
+    let all = KernelStats::current()?.total;
+    let busy = all.user + all.nice + all.system + all.irq.unwrap_or(0) + all.softirq.unwrap_or(0);
+    Ok((busy + all.steal.unwrap_or(0)) * (1_000_000_000 / procfs::ticks_per_second()))
 }
 
 /// Bytes of a file, or of all files below a directory.

@@ -2,12 +2,11 @@
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use spoor::ids::EventSeq;
-use spoor::store::disk::RealDisk;
-use spoor::store::log::{Log, LogOptions};
 use spoor::{Clock, Settings, SystemClock};
 use spoor_benches::Fault;
 use spoor_benches::embedded::{Client, making_ns};
+use spoor_benches::grouped::{self, GroupStore};
+use spoor_benches::logged::replay;
 use spoor_benches::plain::PlainFile;
 use spoor_benches::report::{Result as Measured, disks, ratios, table, threads};
 use spoor_benches::rows::Rows;
@@ -16,10 +15,7 @@ use spoor_benches::traffic::{Shape, Traffic, settings};
 use spoor_benches::usage::{Spent, Usage, file_bytes};
 use spoor_benches::wire::json_bytes;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-/// Records that are made ready at once for the variants that only store bytes.
-const CHUNK_RECORDS: usize = 200_000;
 /// Requests made only to know what making them costs.
 const MADE_REQUESTS: u32 = 200_000;
 
@@ -91,7 +87,7 @@ impl Run {
     }
 
     fn shape(&self) -> Shape {
-        Shape { seed: self.options.seed, sessions: self.options.sessions }
+        Shape { seed: self.options.seed, sessions: self.options.sessions, ..Shape::default() }
     }
 
     fn settings(&self) -> Settings {
@@ -154,36 +150,15 @@ impl Run {
         Ok(())
     }
 
-    /// Hands the logged records to `append`, first those of the warm-up. Reading them is not measured.
     fn replayed(
         &mut self,
         name: &str,
         path: &Path,
-        mut append: impl FnMut(&[Vec<u8>]) -> Result<Spent, Fault>,
+        append: impl FnMut(&[Vec<u8>]) -> Result<Spent, Fault>,
     ) -> Result<(), Fault> {
-        let log = Log::open(Arc::new(RealDisk), &path.join("log"), &LogOptions::new(0), None)?;
-        let bar = bar(name, self.options.warm_up + self.options.events);
-        let mut records = log.reader().records_from(EventSeq(1));
-        let chunk = |records: &mut dyn Iterator<Item = _>, count: usize| -> Result<Vec<Vec<u8>>, Fault> {
-            let mut chunk = Vec::with_capacity(count);
-            for record in records.take(count) {
-                let record: spoor::store::log::Record = record?;
-                chunk.push(record.bytes().to_vec());
-            }
-            Ok(chunk)
-        };
-        append(&chunk(&mut records, usize::try_from(self.options.warm_up)?)?)?;
-        let (mut spent, mut events) = (Spent::default(), 0);
-        while events < self.options.events {
-            let left = usize::try_from(self.options.events - events)?.min(CHUNK_RECORDS);
-            let ready = chunk(&mut records, left)?;
-            if ready.is_empty() {
-                break;
-            }
-            spent.add(&append(&ready)?);
-            events += ready.len() as u64;
-            bar.inc(ready.len() as u64);
-        }
+        let bar = bar(name, self.options.events);
+        let (warm_up, events) = (self.options.warm_up, self.options.events);
+        let (events, spent) = replay(path, warm_up, events, append, |measured| bar.set_position(measured))?;
         bar.finish_and_clear();
         let rss = Usage::now()?.rss_bytes;
         self.done(Measured::new(name, events, &spent, 0, rss));
@@ -200,15 +175,19 @@ impl Run {
 
     fn simple(&mut self, variant: &str, group: usize) -> Result<(), Fault> {
         let path = self.dir.path().join(variant);
-        let mut simple = Simple::create(&path, Traffic::new(self.shape())?)?;
+        let mut traffic = Traffic::new(self.shape())?;
+        let mut simple = Simple::create(&path)?;
         let name = format!("simple layout in redb, {group} a commit");
         let bar = bar(&name, self.options.warm_up + self.options.events);
-        simple.run(self.options.warm_up, group, |stored| bar.set_position(stored))?;
-        let (from, before) = (simple.stored, Usage::now()?);
-        simple.run(self.options.events, group, |stored| bar.set_position(stored))?;
+        let mut run = |simple: &mut Simple, events| {
+            grouped::run(simple, &mut traffic, events, group, |stored| bar.set_position(stored))
+        };
+        run(&mut simple, self.options.warm_up)?;
+        let (from, before) = (simple.stored(), Usage::now()?);
+        run(&mut simple, self.options.events)?;
         let end = Usage::now()?;
         bar.finish_and_clear();
-        let (events, spent) = (simple.stored - from, end.since(&before));
+        let (events, spent) = (simple.stored() - from, end.since(&before));
         drop(simple);
         self.done(Measured::new(&name, events, &spent, file_bytes(&path)?, end.rss_bytes));
         std::fs::remove_file(&path)?;

@@ -1,0 +1,121 @@
+//! What is divided by what, and what is to come out.
+
+use super::variants::Variant;
+use crate::book::{Aim, Book, Entry};
+
+/// One event a request, of what the same server does that only parses.
+const PARSE_AIM: f64 = 0.6;
+/// The same with a hundred events a request.
+const PARSE_BATCH_AIM: f64 = 0.45;
+/// Of what PostgreSQL does, with one event and with a hundred.
+const POSTGRES_AIM: f64 = 8.0;
+/// Of the rate at which redb appends the bytes that the engine logs.
+const ROWS_AIM: f64 = 0.5;
+/// The time of a request alone, of that of the server that only appends.
+const ALONE_AIM: f64 = 1.5;
+/// The 99th percentile at half load, of that of the log's own syncs in the same stretch.
+const SYNC_AIM: f64 = 5.0;
+/// The 99.9th percentile at half load, in milliseconds.
+const HALF_P999_AIM_MS: f64 = 100.0;
+
+/// Fills in the ratios of `book`.
+pub(super) fn compare(book: &mut Book) {
+    let rate = |variant: Variant| book.entry(variant.key()).map(|entry| entry.events_per_s);
+    let of = |one: Variant, other: Option<f64>| Some(rate(one)? / other?);
+    let best = |one: Variant, other: Variant| {
+        let rates = [rate(one), rate(other)].into_iter().flatten();
+        rates.max_by(f64::total_cmp)
+    };
+    let single = Variant::Spoor;
+    let many = Variant::SpoorBatch;
+    let embedded = Variant::Engine;
+    let half = book.entry(Variant::Half.key());
+    let found = vec![
+        (
+            "one event a request: of the server that only parses",
+            of(single, rate(Variant::Parse)),
+            Some(Aim::AtLeast(PARSE_AIM)),
+        ),
+        ("one event a request: of the server that only appends", of(single, rate(Variant::Append)), None),
+        (
+            "one event a request: of PostgreSQL, a call each",
+            of(single, rate(Variant::Postgres)),
+            Some(Aim::AtLeast(POSTGRES_AIM)),
+        ),
+        ("one event a request: of SQLite, a commit each", of(single, rate(Variant::Sqlite)), None),
+        ("one event a request: of redb, 64 a commit", of(single, rate(Variant::Redb)), None),
+        (
+            "100 events a request: of the server that only parses",
+            of(many, rate(Variant::ParseBatch)),
+            Some(Aim::AtLeast(PARSE_BATCH_AIM)),
+        ),
+        ("100 events a request: of the server that only appends", of(many, rate(Variant::AppendBatch)), None),
+        (
+            "100 events a request: of PostgreSQL, 100 a call, the better of two",
+            of(many, best(Variant::PostgresBatch, Variant::PostgresBatchFew)),
+            Some(Aim::AtLeast(POSTGRES_AIM)),
+        ),
+        ("100 events a request: of SQLite, 100 a commit", of(many, rate(Variant::SqliteBatch)), None),
+        ("100 events a request: of redb, 100 a commit", of(many, rate(Variant::RedbBatch)), None),
+        (
+            "embedded, 1,000 in flight: of redb appending the same bytes",
+            of(embedded, rate(Variant::Rows)),
+            Some(Aim::AtLeast(ROWS_AIM)),
+        ),
+        (
+            "embedded, 1,000 in flight: of a plain file appending them",
+            of(embedded, rate(Variant::Plain)),
+            None,
+        ),
+        (
+            "embedded, 1,000 in flight: of redb with its indexes, 1,000 a commit",
+            of(embedded, rate(Variant::RedbThousand)),
+            None,
+        ),
+        (
+            "a request alone: p50, of the server that only appends",
+            alone(book, |entry| entry.latency.as_ref().map(|latency| latency.p50_us)),
+            Some(Aim::AtMost(ALONE_AIM)),
+        ),
+        (
+            "a request alone: p99, of the server that only appends",
+            alone(book, |entry| entry.latency.as_ref().map(|latency| latency.p99_us)),
+            None,
+        ),
+        ("at half load: p99, of that of the log's syncs", half.and_then(syncs), Some(Aim::AtMost(SYNC_AIM))),
+        ("at half load: p99.9, in milliseconds", half.and_then(p999_ms), Some(Aim::AtMost(HALF_P999_AIM_MS))),
+    ];
+    let cost = |variant: Variant| {
+        let cost = book.entry(variant.key())?.cost.as_ref()?;
+        Some(cost.server_us_per_event).filter(|us| *us > 0.0)
+    };
+    let costs = |one: Variant, other: Variant| Some(cost(one)? / cost(other)?);
+    let costs = [
+        ("one event a request: server CPU, of the one that only parses", costs(single, Variant::Parse)),
+        ("one event a request: server CPU, of the one that only appends", costs(single, Variant::Append)),
+        ("one event a request: PostgreSQL's CPU, of ours", costs(Variant::Postgres, single)),
+        ("100 events a request: server CPU, of the one that only parses", costs(many, Variant::ParseBatch)),
+        ("100 events a request: server CPU, of the one that only appends", costs(many, Variant::AppendBatch)),
+        ("100 events a request: PostgreSQL's CPU, of ours", costs(Variant::PostgresBatch, many)),
+        ("embedded, 1,000 in flight: CPU, of redb appending the same bytes", costs(embedded, Variant::Rows)),
+    ];
+    let costs = costs.map(|(name, value)| (name, value, None));
+    for (name, value, aim) in found.into_iter().chain(costs) {
+        book.compare(name, value, aim);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio")]
+fn alone(book: &Book, of: fn(&Entry) -> Option<u64>) -> Option<f64> {
+    let time = |variant: Variant| book.entry(variant.key()).and_then(of);
+    Some(time(Variant::SpoorAlone)? as f64 / time(Variant::AppendAlone)? as f64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio")]
+fn syncs(entry: &Entry) -> Option<f64> {
+    Some(entry.latency.as_ref()?.p99_us as f64 / entry.sync.as_ref()?.p99_us as f64)
+}
+
+fn p999_ms(entry: &Entry) -> Option<f64> {
+    Some(crate::book::millis(entry.latency.as_ref()?.p999_us))
+}

@@ -1,0 +1,123 @@
+//! The suite and the load generator, tiny: they run, count right, and tell what is missing. The figures mean nothing.
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
+
+use spoor_benches::book::Book;
+use spoor_benches::load::protocol::Protocol;
+use spoor_benches::load::{Pace, Plan, Target, Version, run as send};
+use spoor_benches::page::html;
+use spoor_benches::postgres;
+use spoor_benches::servers::{Inside, Kind};
+use spoor_benches::suite::{Options, Size, Variant, run};
+use spoor_benches::traffic::{Shape, Traffic, settings};
+use std::time::Duration;
+
+fn tiny(dir: &std::path::Path) -> Options {
+    Options {
+        warm_up: Duration::from_millis(20),
+        duration: Duration::from_millis(250),
+        half_duration: Duration::from_millis(250),
+        embedded_events: 2_000,
+        // Small enough for a checkpoint or two.
+        overlay_bytes: 1 << 20,
+        connections: 8,
+        batch_connections: 2,
+        shape: Shape { seed: 5, sessions: 200, ..Shape::default() },
+        ..Options::new(Size::Small, dir)
+    }
+}
+
+fn check_entries(book: &Book) {
+    for entry in &book.entries {
+        assert!(entry.counts.stored > 0, "{}", entry.name);
+        assert_eq!(entry.counts.failed, 0, "{}", entry.name);
+        assert!(!entry.durability.is_empty() && entry.events_per_s > 0.0, "{}", entry.name);
+    }
+}
+
+#[test]
+fn the_suite_measures_everything_and_compares_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut told = 0;
+    // Each start of PostgreSQL takes seconds.
+    let only: Vec<_> =
+        Variant::ALL.into_iter().filter(|variant| *variant != Variant::PostgresBatchFew).collect();
+    let options = Options { only, ..tiny(dir.path()) };
+    let book = run(&options, &mut |_| told += 1).unwrap();
+    check_entries(&book);
+    let without = if postgres::find().is_ok() { 0 } else { 2 };
+    let wanted = options.only.len() - without;
+    assert_eq!((told, book.entries.len()), (wanted, wanted));
+    assert_eq!(book.left_out.is_empty(), without == 0);
+    assert!(book.ratios.iter().all(|ratio| ratio.value > 0.0));
+    assert_eq!(book.ratios.len(), if without == 0 { 24 } else { 20 }, "{}", book.text());
+    let half = book.entry(Variant::Half.key()).unwrap();
+    assert!(half.sync.as_ref().unwrap().p99_us > 0);
+    let page = html(&book);
+    assert!(page.contains("<svg") && page.matches("<polyline").count() > 20);
+    // Nothing is fetched from elsewhere.
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src="));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "files were left");
+}
+
+fn load(version: Version, streams: usize, pace: Pace, batch: usize, gathered: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Inside::start(Kind::Spoor, dir.path(), &settings(5_000)).unwrap();
+    let target = Target::Http { address: server.address().unwrap(), version, protocol: Protocol::Json };
+    let plan = Plan {
+        connections: 3,
+        streams,
+        pace,
+        batch,
+        gathered,
+        threads: 2,
+        duration: Duration::from_millis(800),
+        ..Plan::new(target)
+    };
+    let traffic =
+        Traffic::parts(Shape { seed: 6, sessions: 30, ..Shape::default() }, plan.clients()).unwrap();
+    let (measured, traffic) = send(&plan, traffic, &mut ()).unwrap();
+    assert_eq!(measured.counts.failed, 0);
+    assert!(measured.counts.stored > 0 && measured.counts.requests > 0);
+    assert_eq!(measured.latency.len(), measured.counts.requests);
+    // What was answered in the measured stretch is in the store, and at most what was in flight at its end besides.
+    let events = server.store().unwrap().status().events;
+    let in_flight = (plan.clients() * batch) as u64;
+    assert!((measured.counts.stored..=measured.counts.stored + in_flight).contains(&events), "{events}");
+    // The traffic can go on, and everybody has learnt who they are.
+    let (again, _) = send(&plan, traffic, &mut ()).unwrap();
+    assert!(again.counts.stored > 0);
+    if let Pace::Open { requests_per_s } = pace {
+        let due = requests_per_s * measured.seconds;
+        assert!((measured.counts.requests as f64 - due).abs() <= due / 2.0, "{:?}", measured.counts);
+    }
+    server.stop().unwrap();
+}
+
+#[test]
+fn http_1_in_a_closed_loop() {
+    load(Version::One, 1, Pace::Closed, 1, false);
+}
+
+#[test]
+fn http_2_with_several_streams_in_an_open_loop() {
+    load(Version::Two, 4, Pace::Open { requests_per_s: 200.0 }, 1, false);
+}
+
+#[test]
+fn arrays_of_many_sessions() {
+    load(Version::One, 1, Pace::Closed, 5, false);
+}
+
+#[test]
+fn many_events_of_one_session() {
+    load(Version::Two, 1, Pace::Closed, 20, true);
+}
+
+#[test]
+fn a_load_on_nobody_fails_and_says_so() {
+    let target =
+        Target::Http { address: ([127, 0, 0, 1], 9).into(), version: Version::One, protocol: Protocol::Json };
+    let plan = Plan { connections: 4, threads: 3, ..Plan::new(target) };
+    let traffic = Traffic::parts(Shape { seed: 6, sessions: 4, ..Shape::default() }, 4).unwrap();
+    assert!(send(&plan, traffic, &mut ()).is_err());
+}
