@@ -38,7 +38,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// What stands for a request where a person acts: no events, and a source that is trusted with nothing.
+    /// What stands for a request where a person acts: no events, and a source of its own.
     #[must_use]
     pub fn of_an_act() -> Self {
         let request = TrackRequest::default();
