@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
 /// Size of the file, in bytes.
-const FILE_BYTES: u64 = 64 << 20;
+const FILE_BYTES: u64 = 16 << 20;
 /// Requests that wait at most.
 const WAITING_MAX: usize = 4_096;
 /// Bytes written at once at most, but for one request that is larger.
