@@ -12,8 +12,8 @@ use spoor::settings::StoreSettings;
 use spoor::store::disk::sim::{Fault, SimDisk, Trial};
 use spoor::store::disk::{Disk, DiskFile, DiskLock};
 use spoor::{
-    Engine, Environment, Error, Event, EventStatus, Json, ManualClock, Settings, Timestamp, TrackError,
-    TrackRequest, TraitOperations,
+    Engine, Environment, Error, Event, EventStatus, Json, ManualClock, Reply, Settings, Timestamp,
+    TrackError, TrackRequest, TraitOperations,
 };
 use spoor_tests::history::Dice;
 use spoor_tests::scenario::BEGIN;
@@ -136,6 +136,7 @@ impl Client {
                     Ok(())
                 }
                 4 => self.send_again(&engine)?,
+                5..10 => self.send_at_once(&engine)?,
                 _ => self.send_new(&engine)?,
             };
             if let Err(error) = done {
@@ -151,7 +152,14 @@ impl Client {
     fn send_new(&mut self, engine: &Engine) -> Result<Result<(), Error>, String> {
         self.clock.advance_ms(1_000);
         let request = self.request();
-        let (fate, result) = match engine.track(request.clone()) {
+        let (fate, result) = self.fate(engine.track(request.clone()))?;
+        self.requests.push((request, fate));
+        Ok(result)
+    }
+
+    /// What an answer to a new request tells.
+    fn fate(&mut self, answer: Result<Reply, TrackError>) -> Result<(Fate, Result<(), Error>), String> {
+        Ok(match answer {
             Ok(reply) => {
                 if reply.events.iter().any(|event| event.status != EventStatus::Stored) {
                     return Err(format!("new events came as repeats: {reply:?}"));
@@ -162,8 +170,32 @@ impl Client {
             Err(TrackError::Failed(error)) if error.nothing_written() => (Fate::Refused, Err(error)),
             Err(TrackError::Failed(error)) => (Fate::Unknown, Err(error)),
             Err(TrackError::Rejected(rejection)) => return Err(format!("a sound request: {rejection}")),
-        };
-        self.requests.push((request, fate));
+        })
+    }
+
+    /// Sends some requests without waiting between them: some are decided while others are synced.
+    fn send_at_once(&mut self, engine: &Engine) -> Result<Result<(), Error>, String> {
+        self.clock.advance_ms(1_000);
+        let requests: Vec<_> = (0..2 + self.dice.below(8)).map(|_| self.request()).collect();
+        let (sender, answers) = std::sync::mpsc::channel();
+        for (index, request) in requests.iter().enumerate() {
+            let sender = sender.clone();
+            engine.submit(request.clone(), move |answer| {
+                sender.send((index, answer.map(|answer| answer.reply()))).expect("somebody waits");
+            });
+        }
+        drop(sender);
+        let mut answers: Vec<_> = answers.iter().collect();
+        answers.sort_by_key(|(index, _)| *index);
+        if answers.len() != requests.len() {
+            return Err(format!("{} requests had {} answers", requests.len(), answers.len()));
+        }
+        let mut result = Ok(());
+        for (request, (_, answer)) in requests.into_iter().zip(answers) {
+            let (fate, told) = self.fate(answer)?;
+            self.requests.push((request, fate));
+            result = result.and(told);
+        }
         Ok(result)
     }
 

@@ -16,8 +16,8 @@ use crate::limits::{PAGE_DEFAULT_ITEMS, PAGE_MAX_ITEMS};
 use crate::model::{PageRequest, ReadError};
 use crate::store::codec::encode;
 use crate::store::layers::Version;
+use crate::store::mailbox::Shared;
 use crate::store::published::Pinned;
-use crate::store::writer::Shared;
 use std::sync::Arc;
 
 /// A snapshot: everything as it was at one position, whatever is written meanwhile. It may be kept for

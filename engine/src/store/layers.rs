@@ -4,6 +4,7 @@
 //! [`Staging`] is the writer's: it sees what nobody else sees yet, and puts rows.
 
 use super::base::Base;
+use super::committer::Landed;
 use super::log::{Group, LogReader};
 use super::overlay::{Generation, Horizon};
 use super::postings::{chunk_key, decode_chunk};
@@ -97,7 +98,10 @@ macro_rules! layers {
             fn known_event(&self, seq: EventSeq) -> Result<Option<KnownEvent>, Error> {
                 match self.group.record(self.group_first, seq) {
                     Some(record) => event_of(record.bytes, record.first_seq, seq, &self.path).map(Some),
-                    None => known_event(&self.log, seq, &self.path),
+                    None => {
+                        self.landed.wait(seq)?;
+                        known_event(&self.log, seq, &self.path)
+                    }
                 }
             }
 
@@ -265,6 +269,8 @@ pub struct Staging {
     pub path: Arc<Path>,
     /// The records that are not in the log yet.
     pub group: Group,
+    /// How far the log is durable, while a group is in flight.
+    pub landed: Arc<Landed>,
     /// Sequence number of the first of them.
     pub group_first: EventSeq,
     /// First sequence number of the record that is being applied.

@@ -3,11 +3,13 @@
 pub mod base;
 pub mod checkpoint;
 pub mod codec;
+mod committer;
 pub mod disk;
 mod ending;
 pub mod index;
 pub mod layers;
 pub mod log;
+pub mod mailbox;
 pub mod opening;
 pub mod overlay;
 pub mod postings;

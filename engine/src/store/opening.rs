@@ -9,14 +9,16 @@
 
 use super::base::Base;
 use super::checkpoint::{Errand, Job, Meta, write};
+use super::committer::Committer;
 use super::disk::{Disk, DiskLock};
 use super::index::{Index, IndexOptions, Pace};
 use super::layers::{Staging, Version};
 use super::log::{Log, LogOptions, Record};
+use super::mailbox::{Message, Shared};
 use super::overlay::Horizon;
 use super::published::Published;
 use super::record::RecordView;
-use super::writer::{Message, Progress, Shared, Writer, layers_over};
+use super::writer::{Progress, Writer, layers_over};
 use crate::core::apply::apply;
 use crate::core::rows::Counters;
 use crate::core::sources::Registry;
@@ -94,10 +96,11 @@ impl Opening {
         let (mailbox, requests) = bounded(MAILBOX_MAX_REQUESTS);
         let (jobs, jobs_taken) = unbounded();
         let (bases_given, bases) = unbounded();
+        let committer = Committer::start(log, Arc::clone(&staging.landed), Arc::clone(&shared))?;
         let writer = Writer {
             shared: Arc::clone(&shared),
             staging,
-            log,
+            committer,
             generation_bytes: self.generation_bytes(),
             pace: Arc::clone(&pace),
             mailbox: requests,
@@ -229,6 +232,7 @@ impl Opening {
             log: log.reader(),
             path,
             group: log.group(),
+            landed: Arc::default(),
             group_first: counters.seq.next(),
             stamp: 0,
             // Nobody reads yet: rows are put in place.
@@ -372,7 +376,8 @@ const fn is_worth_rewriting(events: u64, before: u64) -> bool {
         && new.saturating_mul(INDEX_REWRITE_NEW_SHARE) >= events
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+/// Starts a thread of the store.
+pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(run)

@@ -1,146 +1,37 @@
-//! The writer: one thread that takes what waits, decides it, appends it to the log as one frame, syncs,
-//! publishes, answers.
+//! The writer: one thread that takes what waits, decides it, and has it made durable as one frame of the log.
 //!
 //! ```text
-//! mailbox -> for each request: decide and apply to the staging view -> frame, synced -> publish -> answer
+//! mailbox -> for each request: decide and apply to the staging view -> committer: frame, synced -> publish -> answer
 //!                       \-- active generation full: freeze it --> checkpoint thread --> new base
 //! ```
 //!
-//! A group is what waits when the writer comes round; there is no timer. After a storage error everyone who
-//! waits is told *indeterminate*, and the writer takes nothing more.
+//! A group is what waits when the writer comes round, and what comes while the group before it is synced; there
+//! is no timer. After a storage error everyone who waits is told *indeterminate*, and the writer takes nothing
+//! more.
 
 use super::base::Base;
 use super::checkpoint::{Errand, Job, Meta};
+use super::committer::{Committer, Decided, Landing, answer};
 use super::ending::{Ending, TICK_MS};
 use super::index::Pace;
 use super::layers::{Layers, Staging, Version};
-use super::log::{Log, LogPosition};
+use super::mailbox::{ActJob, Acted, Message, Shared, TrackJob};
 use super::overlay::Generation;
-use super::published::Published;
 use super::record::{Cause, encode_record, seqs_of};
-use crate::core::acts::{Deed, Plan, Refusal, plan};
+use crate::core::acts::plan;
 use crate::core::apply::apply;
 use crate::core::decide::{Stamp, decide};
 use crate::core::decision::Decision;
-use crate::core::outcome::Outcome;
-use crate::core::prepare::Command;
-use crate::core::rows::RepeatKey;
-use crate::core::sources::Registry;
 use crate::error::{Error, TrackError};
-use crate::ids::EventSeq;
 use crate::limits::{ENDS_IN_GROUP_MAX_SESSIONS, GROUP_MAX_BYTES, GROUP_MAX_EVENTS};
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 use crossbeam_channel::{Receiver, Sender, select};
-use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often an idle store is checkpointed if it changed, in milliseconds.
 const IDLE_CHECKPOINT_MS: i64 = 60_000;
-
-/// Whoever waits for a request.
-pub type Done = Box<dyn FnOnce(Result<(Box<Command>, Outcome), TrackError>) + Send>;
-
-/// A request on its way to the writer.
-pub struct TrackJob {
-    /// The request.
-    pub command: Box<Command>,
-    /// Random bits for its stamp.
-    pub entropy: u128,
-    /// A repeat key that was not in the index as of that checkpoint, so that it need not be asked again.
-    pub absent: Option<(RepeatKey, EventSeq)>,
-    /// Called once.
-    pub done: Done,
-}
-
-/// An act on its way to the writer.
-pub struct ActJob {
-    /// Its bytes for the record.
-    pub encoded: Vec<u8>,
-    /// What it is.
-    pub deed: Deed,
-    /// What it comes to, if that was worked out before.
-    pub plan: Option<Box<Plan>>,
-    /// Whether the writer must work it out if the plan does not hold any more.
-    pub insist: bool,
-    /// Called once.
-    pub done: Sender<Result<Acted, Error>>,
-}
-
-/// What became of an act.
-#[derive(Debug)]
-pub enum Acted {
-    /// It is durable, at this position.
-    Done(EventSeq, Box<Plan>),
-    /// The state does not allow it.
-    Refused(Refusal),
-    /// The plan does not hold any more: another is needed.
-    Stale,
-}
-
-/// What the writer is asked for.
-pub enum Message {
-    /// Store a request.
-    Track(TrackJob),
-    /// Do what a person decided.
-    Act(Box<ActJob>),
-    /// End the sessions that fell silent; answers how many.
-    Tick(Sender<Result<u64, Error>>),
-    /// Write what changed to the index.
-    Checkpoint(Sender<Result<(), Error>>),
-    /// Write what changed to the index, and stop.
-    Close(Sender<Result<(), Error>>),
-    /// Stop where it stands, as if the process had been killed: for tests of what comes after.
-    Abandon,
-}
-
-/// What the writer shares with everyone.
-#[derive(Debug)]
-pub struct Shared {
-    /// What readers see.
-    pub published: Arc<Published>,
-    /// Why nothing is taken any more.
-    pub failure: Mutex<Option<Arc<str>>>,
-    /// How many callers are between looking at `failure` and having sent: the writer goes only when there is
-    /// none, so that every message is answered.
-    pub senders: AtomicUsize,
-    /// The settings.
-    pub registry: Registry,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-}
-
-/// A caller that is about to send.
-#[derive(Debug)]
-pub struct Sending<'a>(&'a AtomicUsize);
-
-impl Drop for Sending<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Shared {
-    /// Announces that a message will be sent, while the answer is held.
-    ///
-    /// # Errors
-    /// [`Error::Closed`] if nothing is taken any more.
-    pub fn sending(&self) -> Result<Sending<'_>, Error> {
-        self.senders.fetch_add(1, Ordering::SeqCst);
-        let sending = Sending(&self.senders);
-        match self.closed() {
-            Some(error) => Err(error),
-            None => Ok(sending),
-        }
-    }
-
-    /// The error that everyone gets from now on, if there is one.
-    #[must_use]
-    pub fn closed(&self) -> Option<Error> {
-        self.failure.lock().as_ref().map(|reason| Error::Closed { reason: Arc::clone(reason) })
-    }
-}
 
 /// The writer's own.
 pub struct Writer {
@@ -148,8 +39,8 @@ pub struct Writer {
     pub shared: Arc<Shared>,
     /// What it works on.
     pub staging: Staging,
-    /// The log.
-    pub log: Log,
+    /// To the log.
+    pub committer: Committer,
     /// Bytes of one generation at which it is frozen.
     pub generation_bytes: usize,
     /// The hurry of checkpoints.
@@ -172,13 +63,8 @@ pub struct Progress {
     waiting_next: Vec<Sender<Result<(), Error>>>,
     pub(super) ending: Ending,
     last_checkpoint: Timestamp,
-}
-
-/// A request that is decided and waits for the sync.
-struct Decided {
-    done: Done,
-    command: Box<Command>,
-    outcome: Outcome,
+    /// The requests of the group that is being filled.
+    decided: Vec<Decided>,
 }
 
 /// What ended a group before its caps did.
@@ -194,7 +80,12 @@ impl Writer {
         self.progress.last_checkpoint = self.shared.clock.now();
         let result = self.serve();
         if let Err(error) = &result {
-            self.fail(error);
+            self.shared.fail(error);
+            // The group that was being filled: nothing of it was written.
+            let closed = Error::Closed { reason: error.to_string().into() };
+            for Decided { done, .. } in std::mem::take(&mut self.progress.decided) {
+                done(Err(TrackError::Failed(closed.clone())));
+            }
         }
         self.finish(result);
     }
@@ -204,6 +95,11 @@ impl Writer {
         loop {
             let message = select! {
                 recv(self.mailbox) -> message => message.ok(),
+                recv(self.committer.landings()) -> landing => {
+                    self.landed(landing.map_err(|_| gone())?)?;
+                    self.between_groups()?;
+                    continue;
+                }
                 recv(self.bases) -> base => {
                     self.take_base(base.map_err(|_| gone())?)?;
                     continue;
@@ -232,6 +128,7 @@ impl Writer {
     }
 
     fn control(&mut self, message: Message) -> Result<(), Error> {
+        self.settle()?;
         match message {
             Message::Track(job) => {
                 self.group(job)?;
@@ -240,7 +137,7 @@ impl Writer {
             Message::Tick(done) => {
                 let ended = self.end_silent();
                 if let Err(error) = &ended {
-                    self.fail(error);
+                    self.shared.fail(error);
                 }
                 // If nobody waits any more, there is nothing to tell.
                 let _ = done.send(ended.clone());
@@ -262,29 +159,73 @@ impl Writer {
         Ok(())
     }
 
-    /// Decides what waits, up to the caps, and makes it durable.
+    /// Decides what waits, up to the caps, and sends it off to be made durable.
     fn group(&mut self, first: TrackJob) -> Result<Next, Error> {
+        let mut next = self.fill(first)?;
+        // The group before it is still on its way: what comes until then goes along.
+        while matches!(next, Next::Nothing) && self.committer.in_flight() && self.has_room() {
+            next = select! {
+                recv(self.mailbox) -> message => match message {
+                    Ok(Message::Track(job)) => self.fill(job)?,
+                    Ok(control) => Next::Control(control),
+                    Err(_) => Next::Stop,
+                },
+                recv(self.committer.landings()) -> landing => {
+                    self.landed(landing.map_err(|_| gone())?)?;
+                    break;
+                }
+            };
+        }
+        self.end_with_group(self.shared.clock.now())?;
+        self.send_off()?;
+        Ok(next)
+    }
+
+    /// Decides a request and what waits behind it.
+    fn fill(&mut self, first: TrackJob) -> Result<Next, Error> {
         let now = self.shared.clock.now();
-        let mut decided = Vec::new();
-        let mut next = Next::Nothing;
         // What comes while these are decided waits for the next group: else a group grows as long as requests
         // come faster than they are decided, and the first in it waits for the last.
         let mut waiting = self.mailbox.len();
-        let mut result = self.decide_one(first, now, &mut decided);
-        while result.is_ok() && waiting > 0 && self.has_room() {
+        self.decide_one(first, now)?;
+        while waiting > 0 && self.has_room() {
             waiting -= 1;
             match self.mailbox.try_recv() {
-                Ok(Message::Track(job)) => result = self.decide_one(job, now, &mut decided),
-                Ok(control) => {
-                    next = Next::Control(control);
-                    break;
-                }
+                Ok(Message::Track(job)) => self.decide_one(job, now)?,
+                Ok(control) => return Ok(Next::Control(control)),
                 Err(_) => break,
             }
         }
-        let result = result.and_then(|()| self.end_with_group(now)).and_then(|()| self.commit());
-        self.answer(decided, result)?;
-        Ok(next)
+        Ok(Next::Nothing)
+    }
+
+    /// Sends the group off, or, if it is a single request and nobody waits, makes it durable here.
+    fn send_off(&mut self) -> Result<(), Error> {
+        let is_alone =
+            self.progress.decided.len() <= 1 && self.mailbox.is_empty() && !self.committer.in_flight();
+        if self.staging.group.is_empty() || is_alone {
+            return self.commit();
+        }
+        self.settle()?;
+        let version = self.version();
+        let decided = std::mem::take(&mut self.progress.decided);
+        // Rows of this group must stay as they are until it is published, whatever is decided meanwhile.
+        self.staging.horizon.published = self.staging.counters.seq.0;
+        self.staging.group_first = self.staging.counters.seq.next();
+        self.committer.send(&mut self.staging.group, version, decided)
+    }
+
+    fn landed(&mut self, landing: Landing) -> Result<(), Error> {
+        self.staging.horizon = self.committer.take(landing)?;
+        Ok(())
+    }
+
+    /// Waits until nothing is in flight.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        if let Some(horizon) = self.committer.wait()? {
+            self.staging.horizon = horizon;
+        }
+        Ok(())
     }
 
     /// Does what a person decided: a record and a group of its own.
@@ -315,7 +256,7 @@ impl Writer {
             .and_then(|()| self.record(stamp, plan.drew, Cause::Act(&job.encoded), &plan.decision))
             .and_then(|()| self.commit());
         if let Err(error) = &recorded {
-            self.fail(error);
+            self.shared.fail(error);
             let reason = error.to_string().into();
             let _ = job.done.send(Err(Error::Indeterminate { reason }));
         } else {
@@ -338,7 +279,7 @@ impl Writer {
             && group.bytes() < GROUP_MAX_BYTES
     }
 
-    fn decide_one(&mut self, job: TrackJob, now: Timestamp, decided: &mut Vec<Decided>) -> Result<(), Error> {
+    fn decide_one(&mut self, job: TrackJob, now: Timestamp) -> Result<(), Error> {
         let TrackJob { command, entropy, absent, done } = job;
         let received = now.max(Timestamp(self.staging.counters.received.0 + 1));
         let stamp = Stamp { received, entropy };
@@ -353,12 +294,12 @@ impl Writer {
         );
         match result {
             Ok(outcome) => {
-                decided.push(Decided { done, command, outcome });
+                self.progress.decided.push(Decided { done, command, outcome });
                 Ok(())
             }
             Err(error) => {
                 // Before anyone hears of it, the engine is closed.
-                self.fail(&error);
+                self.shared.fail(&error);
                 done(Err(TrackError::Failed(error.clone())));
                 Err(error)
             }
@@ -382,48 +323,39 @@ impl Writer {
         self.staging.group.push(seqs, &[record]).map_err(|_| too_large())
     }
 
-    /// Appends the group, syncs it, and shows it to readers.
+    /// Appends the group, syncs it, shows it to readers and answers those who wait, all before it returns.
     pub(super) fn commit(&mut self) -> Result<(), Error> {
+        // What was decided may rest on what is in flight, if only as a repeat of it.
+        self.settle()?;
+        let decided = std::mem::take(&mut self.progress.decided);
         if self.staging.group.is_empty() {
+            answer(decided, &Ok(()));
             return Ok(());
         }
-        self.log.append(&mut self.staging.group)?;
-        self.staging.group.clear();
+        let version = self.version();
         self.staging.group_first = self.staging.counters.seq.next();
-        self.publish();
+        self.staging.horizon = self.committer.commit(&mut self.staging.group, version, decided)?;
         Ok(())
     }
 
-    fn publish(&mut self) {
-        let version = Version {
+    fn version(&self) -> Version {
+        Version {
             layers: self.staging.layers.clone(),
             counters: self.staging.counters,
             log: self.staging.log.clone(),
             path: Arc::clone(&self.staging.path),
-        };
-        self.staging.horizon = self.shared.published.publish(version);
+        }
     }
 
-    fn answer(&mut self, decided: Vec<Decided>, result: Result<(), Error>) -> Result<(), Error> {
-        match &result {
-            Ok(()) => {
-                for Decided { done, command, outcome } in decided {
-                    done(Ok((command, outcome)));
-                }
-            }
-            Err(error) => {
-                // Before anyone hears of it, the engine is closed.
-                self.fail(error);
-                for Decided { done, .. } in decided {
-                    let reason = error.to_string().into();
-                    done(Err(TrackError::Failed(Error::Indeterminate { reason })));
-                }
-            }
-        }
-        result
+    /// Shows other layers to readers. Nothing is in flight, and no group begun.
+    fn publish(&mut self) {
+        self.staging.horizon = self.shared.published.publish(self.version());
     }
 
     fn between_groups(&mut self) -> Result<(), Error> {
+        if let Some(horizon) = self.committer.poll()? {
+            self.staging.horizon = horizon;
+        }
         while let Ok(base) = self.bases.try_recv() {
             self.take_base(base)?;
         }
@@ -442,6 +374,9 @@ impl Writer {
             self.freeze()?;
         }
         self.progress.ending.begin_if_time(self.shared.clock.now());
+        if self.committer.in_flight() {
+            return Ok(());
+        }
         self.end_while_idle()
     }
 
@@ -459,18 +394,20 @@ impl Writer {
 
     /// Hands the active generation to the checkpoint thread and begins a new one. Between groups only.
     fn freeze(&mut self) -> Result<(), Error> {
+        self.settle()?;
         let frozen = std::mem::take(&mut self.staging.layers.active);
         self.staging.layers.frozen = Some(Arc::clone(&frozen));
         self.pace.set_urgency(0);
         self.progress.last_checkpoint = self.shared.clock.now();
         self.publish();
-        let meta = Meta { position: Some(self.log.position()), counters: self.staging.counters };
+        let meta = Meta { position: Some(self.committer.position()), counters: self.staging.counters };
         let base = Arc::clone(&self.staging.layers.base);
         self.jobs.send(Errand::Write(Job { frozen, meta, base })).map_err(|_| gone())
     }
 
     /// A checkpoint is done: its generation is in the base now.
     fn take_base(&mut self, base: Result<Base, Error>) -> Result<(), Error> {
+        self.settle()?;
         let old_base = std::mem::replace(&mut self.staging.layers.base, Arc::new(base?));
         let written = self.staging.layers.frozen.take();
         self.progress.ending.base_changed();
@@ -487,11 +424,6 @@ impl Writer {
         Ok(())
     }
 
-    fn fail(&self, error: &Error) {
-        let mut failure = self.shared.failure.lock();
-        failure.get_or_insert_with(|| error.to_string().into());
-    }
-
     /// Takes what still waits, writes the last checkpoint, and tells whoever closes.
     fn finish(mut self, result: Result<Option<Sender<Result<(), Error>>>, Error>) {
         let done = match result {
@@ -506,8 +438,8 @@ impl Writer {
         let closed = Error::Closed { reason: "it was closed".into() };
         self.refuse_all(outcome.as_ref().err().unwrap_or(&closed));
         // The checkpoint thread holds the directory's lock until the jobs end: the log goes first.
-        let Self { log, jobs, .. } = self;
-        let outcome = outcome.and_then(|()| log.close().map(|_: LogPosition| ()));
+        let Self { committer, jobs, .. } = self;
+        let outcome = outcome.and_then(|()| committer.close());
         drop(jobs);
         if let Some(done) = done {
             let _ = done.send(outcome);
