@@ -76,7 +76,21 @@ impl Client {
         traffic: Traffic,
         in_flight_max: u64,
     ) -> Result<Self, Fault> {
-        let disk = Arc::new(MeteredDisk::default());
+        Self::open_on(MeteredDisk::default(), path, settings, traffic, in_flight_max)
+    }
+
+    /// [`Client::open`], on a disk of one's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(
+        disk: MeteredDisk,
+        path: &Path,
+        settings: Settings,
+        traffic: Traffic,
+        in_flight_max: u64,
+    ) -> Result<Self, Fault> {
+        let disk = Arc::new(disk);
         let environment = Environment { disk: disk.clone(), ..Environment::default() };
         let engine = Engine::open_with(path, settings, environment)?;
         let (sender, answers) = unbounded();

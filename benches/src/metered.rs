@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The machine's file system, counted.
 #[derive(Debug, Default)]
@@ -18,6 +18,15 @@ pub struct MeteredDisk {
     sealed: Arc<Meter>,
     index: Arc<Meter>,
     other: Arc<Meter>,
+}
+
+impl MeteredDisk {
+    /// One on which each sync of a segment takes so much longer, as on a slower disk.
+    #[must_use]
+    pub fn slower(by: Duration) -> Self {
+        let frames = Arc::new(Meter { slower: by, ..Meter::default() });
+        Self { frames, ..Self::default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +39,8 @@ struct Meter {
     sync_ns: AtomicU64,
     /// Times of the syncs since [`MeteredDisk::forget_sync_times`], in microseconds.
     sync_times: Mutex<Option<Histogram<u64>>>,
+    /// Added to each sync.
+    slower: Duration,
 }
 
 /// What was done to one kind of file.
@@ -215,6 +226,10 @@ impl DiskFile for MeteredFile {
     fn sync(&self) -> io::Result<()> {
         let begun = Instant::now();
         let result = self.file.sync();
+        let slower = self.meter().slower;
+        if !slower.is_zero() {
+            std::thread::sleep(slower);
+        }
         count_sync(self.meter(), begun);
         result
     }

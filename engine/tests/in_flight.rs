@@ -3,8 +3,9 @@
 #![cfg(feature = "sim")]
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
 
+use spoor::store::disk::Disk;
+use spoor::store::disk::altered::Altered;
 use spoor::store::disk::sim::SimDisk;
-use spoor::store::disk::{Disk, DiskFile, DiskLock};
 use spoor::{
     Engine, Environment, Error, Event, EventStatus, Json, ManualClock, Reply, Settings, Timestamp,
     TrackError, TrackRequest, TraitOperations,
@@ -16,7 +17,6 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 const BEGIN: Timestamp = Timestamp(1_790_000_000_000_000);
-const LOG_DIR: &str = "/store/log";
 
 /// Where the syncs of the log pass.
 #[derive(Debug, Default)]
@@ -62,63 +62,6 @@ impl Gate {
     }
 }
 
-#[derive(Debug)]
-struct Gated {
-    disk: Arc<dyn Disk>,
-    gate: Arc<Gate>,
-}
-
-#[derive(Debug)]
-struct GatedFile {
-    file: Arc<dyn DiskFile>,
-    gate: Arc<Gate>,
-}
-
-impl DiskFile for GatedFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_at(bytes, offset)
-    }
-    fn length(&self) -> io::Result<u64> {
-        self.file.length()
-    }
-    fn set_length(&self, length: u64) -> io::Result<()> {
-        self.file.set_length(length)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.gate.pass()?;
-        self.file.sync()
-    }
-}
-
-impl Disk for Gated {
-    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.disk.open(path, create)?;
-        let gate = Arc::clone(&self.gate);
-        Ok(if path.starts_with(LOG_DIR) { Arc::new(GatedFile { file, gate }) } else { file })
-    }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir_all(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-        self.disk.lock(path)
-    }
-}
-
 type Answers = Receiver<Result<Reply, TrackError>>;
 
 /// Opens the gate whatever becomes of a test: else its engine could not end.
@@ -134,7 +77,8 @@ impl Drop for Opener {
 }
 
 struct Store {
-    disk: Arc<Gated>,
+    disk: Arc<dyn Disk>,
+    gate: Arc<Gate>,
     engine: Engine,
     profile: String,
 }
@@ -142,14 +86,18 @@ struct Store {
 impl Store {
     /// One profile with one event, its session open and its trait `n` 1.
     fn new() -> Self {
-        let disk = Arc::new(Gated { disk: SimDisk::new().shared(), gate: Arc::default() });
+        let gate = Arc::<Gate>::default();
+        let disk: Arc<dyn Disk> = Altered::new(SimDisk::new().shared(), Path::new("/store/log"), {
+            let gate = Arc::clone(&gate);
+            move |file| gate.pass().and_then(|()| file.sync())
+        });
         let engine = Self::open(&disk);
         let profile = engine.track(request("m-1")).unwrap().profile.unwrap().id;
-        Self { disk, engine, profile }
+        Self { disk, gate, engine, profile }
     }
 
-    fn open(disk: &Arc<Gated>) -> Engine {
-        let (disk, clock): (Arc<Gated>, _) = (Arc::clone(disk), Arc::new(ManualClock::new(BEGIN)));
+    fn open(disk: &Arc<dyn Disk>) -> Engine {
+        let (disk, clock) = (Arc::clone(disk), Arc::new(ManualClock::new(BEGIN)));
         let environment = Environment { disk, clock, seed: None };
         Engine::open_with("/store", Settings::default(), environment).unwrap()
     }
@@ -169,7 +117,7 @@ impl Store {
 
     /// The events m-3 and m-4 stand before the gate, m-5 to m-8 were decided meanwhile, and m-3 came once more.
     fn two_groups(&self) -> (Vec<Answers>, Vec<Answers>, Answers) {
-        let gate = &self.disk.gate;
+        let gate = &self.gate;
         gate.change(|gate| gate.shut = true);
         // One request alone is synced by the writer: what comes meanwhile is a group.
         let alone = self.submit(request("m-2"));
@@ -208,7 +156,7 @@ fn nobody_was_answered<'a>(answers: impl IntoIterator<Item = &'a Answers>) {
 #[test]
 fn each_group_is_seen_and_answered_when_it_is_durable_and_not_before() {
     let store = Store::new();
-    let gate = Arc::clone(&store.disk.gate);
+    let gate = Arc::clone(&store.gate);
     let _opener = Opener(Arc::clone(&gate));
     let (first, second, again) = store.two_groups();
     nobody_was_answered(first.iter().chain(&second).chain([&again]));
@@ -239,7 +187,7 @@ fn each_group_is_seen_and_answered_when_it_is_durable_and_not_before() {
 #[test]
 fn when_a_sync_fails_what_was_decided_meanwhile_fails_too_and_was_never_seen() {
     let store = Store::new();
-    let gate = Arc::clone(&store.disk.gate);
+    let gate = Arc::clone(&store.gate);
     let _opener = Opener(Arc::clone(&gate));
     let (first, second, again) = store.two_groups();
     gate.change(|gate| (gate.fails, gate.shut) = (true, false));
@@ -267,7 +215,7 @@ fn when_a_sync_fails_what_was_decided_meanwhile_fails_too_and_was_never_seen() {
 #[test]
 fn a_checkpoint_and_a_close_wait_for_what_is_in_flight() {
     let store = Store::new();
-    let gate = Arc::clone(&store.disk.gate);
+    let gate = Arc::clone(&store.gate);
     let _opener = Opener(Arc::clone(&gate));
     let (first, second, _again) = store.two_groups();
     let opener = std::thread::spawn(move || {

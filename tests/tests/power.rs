@@ -9,8 +9,9 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a test: a panic is its report")]
 
 use spoor::settings::StoreSettings;
+use spoor::store::disk::Disk;
+use spoor::store::disk::altered::Altered;
 use spoor::store::disk::sim::{Fault, SimDisk, Trial};
-use spoor::store::disk::{Disk, DiskFile, DiskLock};
 use spoor::{
     Engine, Environment, Error, Event, EventStatus, Json, ManualClock, Reply, Settings, Timestamp,
     TrackError, TrackRequest, TraitOperations,
@@ -18,12 +19,14 @@ use spoor::{
 use spoor_tests::history::Dice;
 use spoor_tests::scenario::BEGIN;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const DIR: &str = "/store";
 const LOG_DIR: &str = "/store/log";
+/// What a sync takes at least.
+const SYNC: Duration = Duration::from_micros(300);
 /// Steps of a history.
 const STEPS: usize = 70;
 /// Requests that are sent again when a store is verified.
@@ -81,8 +84,13 @@ impl Client {
         Engine::open_with(DIR, settings(), self.environment(disk))
     }
 
+    /// Syncs of the log take their time, so that requests are decided meanwhile.
     fn environment(&self, disk: &Arc<dyn Disk>) -> Environment {
-        Environment { disk: Arc::clone(disk), clock: self.clock.clone(), seed: None }
+        let slow = Altered::new(Arc::clone(disk), Path::new(LOG_DIR), |file| {
+            std::thread::sleep(SYNC);
+            file.sync()
+        });
+        Environment { disk: slow, clock: self.clock.clone(), seed: None }
     }
 
     fn request(&mut self) -> TrackRequest {
@@ -385,57 +393,6 @@ fn histories_reach_every_part_of_the_store() {
     engine.close().expect("closing");
 }
 
-/// A disk that says that it has synced the log and has not. The index it syncs: a redb file that was never synced is
-/// beyond what redb can tell from a sound one.
-#[derive(Debug)]
-struct Lying(SimDisk);
-
-#[derive(Debug)]
-struct LyingFile(Arc<dyn DiskFile>);
-
-impl Disk for Lying {
-    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.0.open(path, create)?;
-        Ok(if path.starts_with(LOG_DIR) { Arc::new(LyingFile(file)) } else { file })
-    }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.0.create_dir_all(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.0.list(dir)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.sync_dir(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-        self.0.lock(path)
-    }
-}
-
-impl DiskFile for LyingFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(bytes, offset)
-    }
-    fn length(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-    fn set_length(&self, length: u64) -> io::Result<()> {
-        self.0.set_length(length)
-    }
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The proof that these tests can fail: without syncs they must.
 #[test]
 fn a_disk_that_lies_is_caught() {
@@ -443,8 +400,10 @@ fn a_disk_that_lies_is_caught() {
     let caught = (1..=8).filter(|turn| {
         let disk = SimDisk::new();
         disk.fault_at(turn * 60, Fault::PowerCut);
+        // The index is synced: a redb file that never was is beyond what redb can tell from a sound one.
+        let lying = Altered::new(disk.shared(), Path::new(LOG_DIR), |_| Ok(()));
         let mut client = Client::new(seed);
-        let played = client.play(&(Arc::new(Lying(disk.clone())) as Arc<dyn Disk>));
+        let played = client.play(&(lying as Arc<dyn Disk>));
         played.and_then(|_| client.verify(&disk.power_cut(*turn).shared())).is_err()
     });
     let caught = caught.count();

@@ -7,6 +7,7 @@ use spoor_benches::Fault;
 use spoor_benches::embedded::{Client, making_ns};
 use spoor_benches::grouped::{self, GroupStore};
 use spoor_benches::logged::replay;
+use spoor_benches::metered::MeteredDisk;
 use spoor_benches::plain::PlainFile;
 use spoor_benches::report::{Result as Measured, disks, ratios, table, threads};
 use spoor_benches::rows::Rows;
@@ -15,6 +16,7 @@ use spoor_benches::traffic::{Shape, Traffic, settings};
 use spoor_benches::usage::{Spent, Usage, file_bytes};
 use spoor_benches::wire::json_bytes;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Requests made only to know what making them costs.
 const MADE_REQUESTS: u32 = 200_000;
@@ -45,6 +47,9 @@ struct Options {
     /// After this much silence sessions end, in milliseconds; short, since a run packs a day into seconds.
     #[arg(long, default_value_t = 5_000)]
     inactivity_ms: i64,
+    /// Added to each sync of the engine's log, in microseconds: what a slower disk would make of it.
+    #[arg(long, default_value_t = 0)]
+    slower_syncs_us: u64,
     /// Only these variants: a, b, c1000, c64, d1000, d64. The bytes of a and b are those that c1000 logs.
     #[arg(long, value_delimiter = ',', default_value = "c1000,a,b,c64,d1000,d64")]
     only: Vec<String>,
@@ -110,7 +115,8 @@ impl Run {
     fn embedded(&mut self, variant: &str, in_flight: u64) -> Result<(), Fault> {
         let path = self.dir.path().join(variant);
         let traffic = Traffic::new(self.shape())?;
-        let mut client = Client::open(&path, self.settings(), traffic, in_flight)?;
+        let disk = MeteredDisk::slower(Duration::from_micros(self.options.slower_syncs_us));
+        let mut client = Client::open_on(disk, &path, self.settings(), traffic, in_flight)?;
         let name = format!("engine, {in_flight} in flight");
         let bar = bar(&name, self.options.warm_up + self.options.events);
         let stretch =

@@ -8,7 +8,8 @@
 //!
 //! At most one group is in flight. What the writer decides meanwhile has seen that group, so none of it is
 //! answered before the group has landed: groups land in order. A single request that nobody follows is synced
-//! by the writer itself, which spares it the way to another thread and back.
+//! by the writer itself, which spares it the way to another thread and back; so is a group that took much longer
+//! to decide than the last one took to sync, since there is little to gain and a processor to share.
 //!
 //! It knows nothing of what is decided.
 
@@ -24,6 +25,10 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A group is sent off if the disk may take at least this share of the time that deciding took: one in so many.
+const SYNC_SHARE: u32 = 2;
 
 /// A request that is decided and waits to be durable.
 pub struct Decided {
@@ -47,6 +52,8 @@ struct Flight {
 pub struct Landing {
     group: Group,
     result: Result<Horizon, Error>,
+    /// How long the disk took.
+    took: Duration,
 }
 
 /// How far the log is known to be durable: for whoever must read what is in flight.
@@ -94,7 +101,9 @@ impl Runway {
     /// Appends and syncs a group and shows it to readers. Nobody has an answer yet.
     fn land(&self, mut group: Group, version: Version) -> Landing {
         let seq = version.counters.seq;
+        let begun = Instant::now();
         let appended = self.log.lock().append(&mut group);
+        let took = begun.elapsed();
         group.clear();
         let result = match appended {
             Ok(_) => {
@@ -108,7 +117,7 @@ impl Runway {
                 Err(error)
             }
         };
-        Landing { group, result }
+        Landing { group, result, took }
     }
 
     fn run(&self, flights: &Receiver<Flight>, landings: &Sender<Landing>) {
@@ -130,6 +139,8 @@ pub struct Committer {
     landings: Receiver<Landing>,
     thread: Option<JoinHandle<()>>,
     in_flight: bool,
+    /// How long the disk took for the last group.
+    last_took: Duration,
     /// Memory for the next group.
     spare: Option<Group>,
 }
@@ -149,12 +160,19 @@ impl Committer {
             let runway = Arc::clone(&runway);
             move || runway.run(&taken, &given)
         })?;
-        Ok(Self { runway, flights: Some(flights), landings, thread: Some(thread), in_flight: false, spare })
+        let (flights, thread) = (Some(flights), Some(thread));
+        let last_took = Duration::ZERO;
+        Ok(Self { runway, flights, landings, thread, in_flight: false, last_took, spare })
     }
 
     /// Whether a group is on its way.
     pub const fn in_flight(&self) -> bool {
         self.in_flight
+    }
+
+    /// Whether sending a group off is worth it, if deciding it took so long.
+    pub fn pays(&self, deciding: Duration) -> bool {
+        self.last_took * SYNC_SHARE >= deciding
     }
 
     /// Where groups arrive; what comes from it goes to [`Self::take`].
@@ -200,7 +218,7 @@ impl Committer {
     ) -> Result<Horizon, Error> {
         let whole = std::mem::replace(group, self.next_group());
         let landing = self.runway.land(whole, version);
-        self.spare = Some(landing.group);
+        (self.spare, self.last_took) = (Some(landing.group), landing.took);
         answer(decided, &landing.result.as_ref().map(|_| ()).map_err(Clone::clone));
         landing.result
     }
@@ -211,7 +229,7 @@ impl Committer {
     /// Why it could not be made durable; those who waited are answered.
     pub fn take(&mut self, landing: Landing) -> Result<Horizon, Error> {
         self.in_flight = false;
-        self.spare = Some(landing.group);
+        (self.spare, self.last_took) = (Some(landing.group), landing.took);
         landing.result
     }
 

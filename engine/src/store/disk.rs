@@ -4,6 +4,8 @@
 //! store that loses power or fails. It knows nothing of what the bytes mean.
 
 #[cfg(any(test, feature = "sim"))]
+pub mod altered;
+#[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
 use std::fmt;

@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 use crossbeam_channel::{Receiver, Sender, select};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often an idle store is checkpointed if it changed, in milliseconds.
 const IDLE_CHECKPOINT_MS: i64 = 60_000;
@@ -161,6 +161,7 @@ impl Writer {
 
     /// Decides what waits, up to the caps, and sends it off to be made durable.
     fn group(&mut self, first: TrackJob) -> Result<Next, Error> {
+        let begun = Instant::now();
         let mut next = self.fill(first)?;
         // The group before it is still on its way: what comes until then goes along.
         while matches!(next, Next::Nothing) && self.committer.in_flight() && self.has_room() {
@@ -177,7 +178,7 @@ impl Writer {
             };
         }
         self.end_with_group(self.shared.clock.now())?;
-        self.send_off()?;
+        self.send_off(begun.elapsed())?;
         Ok(next)
     }
 
@@ -199,14 +200,17 @@ impl Writer {
         Ok(Next::Nothing)
     }
 
-    /// Sends the group off, or, if it is a single request and nobody waits, makes it durable here.
-    fn send_off(&mut self) -> Result<(), Error> {
+    /// Sends off the group that took so long to decide, or makes it durable here if that is better.
+    fn send_off(&mut self, deciding: Duration) -> Result<(), Error> {
         let is_alone =
             self.progress.decided.len() <= 1 && self.mailbox.is_empty() && !self.committer.in_flight();
         if self.staging.group.is_empty() || is_alone {
             return self.commit();
         }
         self.settle()?;
+        if !self.committer.pays(deciding) {
+            return self.commit();
+        }
         let version = self.version();
         let decided = std::mem::take(&mut self.progress.decided);
         // Rows of this group must stay as they are until it is published, whatever is decided meanwhile.
