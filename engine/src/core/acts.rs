@@ -10,7 +10,7 @@
 
 use super::apply::missing;
 use super::decide::{Decider, Stamp};
-use super::decision::{Decision, Effect, Ends, JoinCause, LinkCode};
+use super::decision::{Decision, Effect, Ends, JoinCause, LinkCode, LinkResult};
 use super::graph::{edges_of, fewest_links, link_row, links_of, regrouping};
 use super::identifiers::CommandIdentifier;
 use super::identity::{Evidence, Lifted, Resolved};
@@ -213,7 +213,7 @@ impl<V: View> Planner<'_, '_, V> {
             Deed::Merge { one, other, force } => self.merge(*one, *other, *force),
             Deed::Detach { fragment, identifier } => self.detach(*fragment, *identifier),
             Deed::Attach { fragment, identifier } => {
-                let lifted = Lifted { cut: true, limit: None };
+                let lifted = Lifted { decided: true, limit: None };
                 self.attach(*fragment, identifier, lifted, Merges::Always)
             }
             Deed::Decide { link, identifier, source_merges, approve } => {
@@ -441,7 +441,7 @@ impl<V: View> Planner<'_, '_, V> {
             return Ok(refuse("quarantine_decided", "the link does not wait for a decision any more"));
         };
         if approve {
-            let lifted = Lifted { cut: false, limit: Some(limit) };
+            let lifted = Lifted { decided: false, limit: Some(limit) };
             return self.attach(link.fragment, identifier, lifted, source_merges);
         }
         self.touched.push(link.fragment);
@@ -473,21 +473,25 @@ impl<V: View> Planner<'_, '_, V> {
         self.regroup(&fragments)?;
         // Whatever has become of their links since: they were made because of the value.
         for (fragment, _) in self.carriers(no, |_| true)? {
-            self.rejoin(fragment, no)?;
+            self.rejoin(fragment, no, identifier)?;
         }
         Ok(Ok(()))
     }
 
     /// A fragment that was made because of a value that nobody is known by any more goes back to whom it was taken
     /// from.
-    fn rejoin(&mut self, fragment: FragmentNo, identifier: IdentifierNo) -> Result<(), Error> {
+    fn rejoin(
+        &mut self,
+        fragment: FragmentNo,
+        no: IdentifierNo,
+        identifier: &CommandIdentifier,
+    ) -> Result<(), Error> {
         let row = fragment_row(self.decider.state, fragment)?;
-        let key = LinkKey { fragment, identifier };
-        let link = link_row(self.decider.state, Ends::Identifier(key))?;
-        if link.first_seq != row.created || !self.decider.is_unique(identifier)? {
+        let Some(before) = row.after else { return Ok(()) };
+        let link = link_row(self.decider.state, Ends::Identifier(LinkKey { fragment, identifier: no }))?;
+        if link.first_seq != row.created || !self.switched_for(identifier, row.created)? {
             return Ok(());
         }
-        let Some(before) = row.after else { return Ok(()) };
         if self.root(before)? == self.root(fragment)? {
             return Ok(());
         }
@@ -496,6 +500,17 @@ impl<V: View> Planner<'_, '_, V> {
             self.added.push(Ends::Pair(PairKey::of(before, fragment)));
         }
         Ok(())
+    }
+
+    /// Whether the switch at a position was because of this value: others of the event may have got their links to
+    /// the new fragment at the same position.
+    fn switched_for(&self, identifier: &CommandIdentifier, seq: EventSeq) -> Result<bool, Error> {
+        let by = |result: &LinkResult| {
+            result.outcome == LinkOutcome::Switched
+                && result.namespace == identifier.namespace
+                && result.value == identifier.value
+        };
+        Ok(self.decider.known_event(seq)?.links.iter().any(by))
     }
 
     /// Links come back in the order in which they first joined. One that something decided since stands in the way

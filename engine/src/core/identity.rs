@@ -33,8 +33,8 @@ use std::sync::Arc;
 /// What is lifted for an act by hand; nothing of it for an event.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lifted {
-    /// A cut of this very link, or a rejection.
-    pub cut: bool,
+    /// What was decided of this very link: a cut, a rejection, and a quarantine if its limit stands no more.
+    pub decided: bool,
     /// This limit.
     pub limit: Option<Limit>,
 }
@@ -246,10 +246,10 @@ impl<'a, S: State> Decider<'a, S> {
         let Some(row) = self.state.links(&LinkKey { fragment, identifier })? else { return Ok(None) };
         let refused = |code| Some(Told { outcome: LinkOutcome::Refused, code, entry: None });
         Ok(match row.standing {
-            Standing::Cut if !lifted.cut => refused(LinkCode::Cut),
-            Standing::Rejected if !lifted.cut => refused(LinkCode::Rejected),
+            Standing::Cut if !lifted.decided => refused(LinkCode::Cut),
+            Standing::Rejected if !lifted.decided => refused(LinkCode::Rejected),
             Standing::Suspended(_) => refused(LinkCode::Blocked),
-            Standing::Quarantined(limit) if lifted.limit != Some(limit) => {
+            Standing::Quarantined(limit) if !lifted.decided && lifted.limit != Some(limit) => {
                 Some(Told { outcome: LinkOutcome::Quarantined, code: limit.into(), entry: row.entry })
             }
             _ => None,
