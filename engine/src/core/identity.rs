@@ -299,27 +299,27 @@ impl<'a, S: State> Decider<'a, S> {
         Ok(Resolved { outcome: LinkOutcome::Switched, code: why_not, merge, sides, fragment, entry: None })
     }
 
-    /// The device's fragment of the person who has a value, if there is one.
-    /// By a link that may not join, it is whoever has the value there, whoever else has it.
+    /// The device's fragment of the person who has a value, if there is one. By a link that may not join, it is else
+    /// whoever has the value there by such a link too.
     fn seat(&self, from: FragmentNo, found: &Found, joins: bool) -> Result<Option<FragmentNo>, Error> {
         let Some(no) = found.no else { return Ok(None) };
         let device = fragment_row(self.state, from)?.device;
         let first = self.state.devices(&device)?.ok_or_else(|| missing("device"))?.first;
         let seats = self.state.list(ListKey { kind: ListKind::Seats, of: device.0 }, DEVICE_MAX_SEATS)?;
+        let mut carrier = None;
         for seat in std::iter::once(first).chain(seats.into_iter().map(FragmentNo)) {
             if seat == from {
                 continue;
             }
             let root = root_of(self.state, seat)?;
-            let theirs = match found.owner {
-                Some(owner) if joins => owner == root,
-                _ => person_of(self.state, root)?.identifiers.binary_search(&no).is_ok(),
-            };
-            if theirs {
+            if found.owner == Some(root) {
                 return Ok(Some(seat));
             }
+            if carrier.is_none() && person_of(self.state, root)?.identifiers.binary_search(&no).is_ok() {
+                carrier = Some(seat);
+            }
         }
-        Ok(None)
+        Ok(carrier.filter(|_| found.owner.is_none() || !joins))
     }
 
     fn quarantine(
