@@ -277,6 +277,8 @@ impl<'a, S: State> Decider<'a, S> {
                 // It may be theirs by another link, and this one have been parted.
                 if self.told_before(fragment, found, Lifted::default())?.is_none() {
                     self.link(fragment, found, of, joins)?;
+                } else if let Some(no) = found.no {
+                    self.warn_of_many(no, of.settings)?;
                 }
                 fragment
             }
@@ -404,16 +406,22 @@ impl<'a, S: State> Decider<'a, S> {
         let (verified, time) = (of.identifier.verified, of.time);
         self.emit(Effect::Link { fragment, identifier, joins, verified, time })?;
         if of.settings.unique {
-            let row = self.state.identifiers(&identifier)?.ok_or_else(|| missing("identifier"))?;
-            if row.links > of.settings.fragments_max {
-                self.warn("fragments_max");
-            }
+            self.warn_of_many(identifier, of.settings)?;
         }
         if !self.command.source.trusted {
             let device = fragment_row(self.state, fragment)?.device;
             self.settle(device)?;
         }
         Ok(identifier)
+    }
+
+    /// Warns of a unique value that more fragments carry than its namespace is meant for.
+    fn warn_of_many(&mut self, identifier: IdentifierNo, settings: &Namespace) -> Result<(), Error> {
+        let row = self.state.identifiers(&identifier)?.ok_or_else(|| missing("identifier"))?;
+        if row.links > settings.fragments_max {
+            self.warn("fragments_max");
+        }
+        Ok(())
     }
 
     /// Whether a person has another value of an identifier's namespace.
