@@ -46,11 +46,15 @@ impl Dice {
     }
 
     /// True so many times in a hundred.
-    fn percent(&mut self, chance: u64) -> bool {
+    pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    /// One of a list.
+    ///
+    /// # Panics
+    /// If it is empty.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         let index = self.below(from.len() as u64);
         &from[usize::try_from(index).expect("an index")]
     }

@@ -4,6 +4,7 @@
 //! - [`target`] is what can be played against: the model, the engine in this process, the server over HTTP.
 //! - [`model`] is a second, naive reading of the rules: everything in plain lists, no index, no engine logic.
 //! - [`history`] makes random histories, which two targets must answer alike.
+//! - [`crowd`] makes random requests in which nothing is decided for good.
 //! - [`shop`] reads the sample of a web shop's traffic.
 //! - [`orders`] puts requests into other orders and groupings, and imports each into a fresh store.
 //! - [`truth`] compares who is one profile with what is known of it from elsewhere.
@@ -19,6 +20,7 @@
 )]
 
 pub mod connection;
+pub mod crowd;
 pub mod history;
 pub mod kill;
 pub mod model;

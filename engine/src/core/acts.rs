@@ -10,14 +10,14 @@
 
 use super::apply::missing;
 use super::decide::{Decider, Stamp};
-use super::decision::{Decision, Effect, Ends, JoinCause, LinkCode};
-use super::graph::{edges_of, fewest_links, link_row, links_of, regrouping};
+use super::decision::{Decision, Effect, Ends, JoinCause, LinkCode, LinkResult};
+use super::graph::{edges_of, fewest_links, link_row, regrouping};
 use super::identifiers::CommandIdentifier;
 use super::identity::{Evidence, Lifted, Resolved};
 use super::person::{Prepared, person_of, prepared_of, tally_of};
 use super::prepare::Command;
 use super::root::{fragment_row, members_of, root_of};
-use super::rows::{DirectKind, LinkKey, ListKey, ListKind, PairKey, Standing, TallyRow};
+use super::rows::{DirectKind, LinkKey, LinkRow, ListKey, ListKind, NameKind, PairKey, Standing, TallyRow};
 use super::scratch::Scratch;
 use super::sources::Registry;
 use super::view::View;
@@ -213,7 +213,7 @@ impl<V: View> Planner<'_, '_, V> {
             Deed::Merge { one, other, force } => self.merge(*one, *other, *force),
             Deed::Detach { fragment, identifier } => self.detach(*fragment, *identifier),
             Deed::Attach { fragment, identifier } => {
-                let lifted = Lifted { cut: true, limit: None };
+                let lifted = Lifted { decided: true, limit: None };
                 self.attach(*fragment, identifier, lifted, Merges::Always)
             }
             Deed::Decide { link, identifier, source_merges, approve } => {
@@ -441,7 +441,7 @@ impl<V: View> Planner<'_, '_, V> {
             return Ok(refuse("quarantine_decided", "the link does not wait for a decision any more"));
         };
         if approve {
-            let lifted = Lifted { cut: false, limit: Some(limit) };
+            let lifted = Lifted { decided: false, limit: Some(limit) };
             return self.attach(link.fragment, identifier, lifted, source_merges);
         }
         self.touched.push(link.fragment);
@@ -481,13 +481,7 @@ impl<V: View> Planner<'_, '_, V> {
     /// A fragment that was made because of a value that nobody is known by any more goes back to whom it was taken
     /// from.
     fn rejoin(&mut self, fragment: FragmentNo, identifier: IdentifierNo) -> Result<(), Error> {
-        let row = fragment_row(self.decider.state, fragment)?;
-        let key = LinkKey { fragment, identifier };
-        let link = link_row(self.decider.state, Ends::Identifier(key))?;
-        if link.first_seq != row.created || !self.decider.is_unique(identifier)? {
-            return Ok(());
-        }
-        let Some(before) = row.after else { return Ok(()) };
+        let Some(before) = self.switched_by(fragment, identifier)? else { return Ok(()) };
         if self.root(before)? == self.root(fragment)? {
             return Ok(());
         }
@@ -498,6 +492,44 @@ impl<V: View> Planner<'_, '_, V> {
         Ok(())
     }
 
+    /// The fragment that held the device, of one that a switch made because of this very value. Other values of the
+    /// event may have been linked to it at the same position.
+    fn switched_by(
+        &self,
+        fragment: FragmentNo,
+        identifier: IdentifierNo,
+    ) -> Result<Option<FragmentNo>, Error> {
+        let state = &self.decider.state;
+        let made = fragment_row(*state, fragment)?;
+        let link = link_row(*state, Ends::Identifier(LinkKey { fragment, identifier }))?;
+        if made.after.is_none() || link.first_seq != made.created {
+            return Ok(None);
+        }
+        let key = &state.identifiers(&identifier)?.ok_or_else(|| missing("identifier"))?.key;
+        let namespace = state.texts(&(NameKind::Namespace, key.namespace.0))?;
+        let namespace = &namespace.ok_or_else(|| missing("name"))?.text;
+        let by = |result: &LinkResult| {
+            result.outcome == LinkOutcome::Switched
+                && result.namespace == *namespace
+                && result.value == key.value
+        };
+        let switched = self.decider.known_event(made.created)?.links.iter().any(by);
+        Ok(made.after.filter(|_| switched))
+    }
+
+    /// Takes back that a fragment went to whom the device had been taken from.
+    fn leave(&mut self, fragment: FragmentNo, before: FragmentNo) -> Result<bool, Error> {
+        let pair = PairKey::of(before, fragment);
+        let row = self.decider.state.directs(&pair)?;
+        let joins = |row: &LinkRow| row.kind == Some(DirectKind::Device) && row.standing == Standing::Joins;
+        if !row.is_some_and(|row| joins(&row)) {
+            return Ok(false);
+        }
+        self.touched.extend([before, fragment]);
+        self.loosen(Ends::Pair(pair), Standing::Suspended(true))?;
+        Ok(true)
+    }
+
     /// Links come back in the order in which they first joined. One that something decided since stands in the way
     /// of stays cut.
     fn unblock(&mut self, identifier: IdentifierNo) -> Done {
@@ -505,28 +537,23 @@ impl<V: View> Planner<'_, '_, V> {
             return Ok(refuse("not_blocked", "the value is not blocked"));
         }
         self.decider.emit(Effect::Blocked { identifier, blocked: false })?;
-        let mut carriers = Vec::new();
-        for (fragment, standing) in self.carriers(identifier, |of| matches!(of, Standing::Suspended(_)))? {
-            let ends = Ends::Identifier(LinkKey { fragment, identifier });
-            let order = link_row(self.decider.state, ends)?.order;
-            carriers.push((order, fragment, standing == Standing::Suspended(true)));
-        }
-        carriers.sort_unstable();
+        let mut suspended = Vec::new();
         let mut parted = Vec::new();
-        for (_, fragment, _) in &carriers {
-            self.touched.push(*fragment);
-            for (ends, row) in links_of(self.decider.state, *fragment)? {
-                let Ends::Pair(pair) = ends else { continue };
-                let theirs = pair.other == *fragment;
-                if row.kind == Some(DirectKind::Device) && row.standing == Standing::Joins && theirs {
-                    self.touched.push(pair.one);
-                    self.loosen(ends, Standing::Suspended(true))?;
-                    parted.push(*fragment);
-                }
+        for (fragment, standing) in self.carriers(identifier, |_| true)? {
+            if let Some(before) = self.switched_by(fragment, identifier)?
+                && self.leave(fragment, before)?
+            {
+                parted.push(fragment);
+            }
+            if let Standing::Suspended(joins) = standing {
+                let ends = Ends::Identifier(LinkKey { fragment, identifier });
+                suspended.push((link_row(self.decider.state, ends)?.order, fragment, joins));
+                self.touched.push(fragment);
             }
         }
+        suspended.sort_unstable();
         self.regroup(&parted)?;
-        for (_, fragment, joins) in carriers {
+        for (_, fragment, joins) in suspended {
             self.unsuspend(LinkKey { fragment, identifier }, joins)?;
         }
         Ok(Ok(()))

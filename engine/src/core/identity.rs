@@ -33,8 +33,8 @@ use std::sync::Arc;
 /// What is lifted for an act by hand; nothing of it for an event.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Lifted {
-    /// A cut of this very link, or a rejection.
-    pub cut: bool,
+    /// What was decided of this very link: a cut, a rejection, and a quarantine if its limit stands no more.
+    pub decided: bool,
     /// This limit.
     pub limit: Option<Limit>,
 }
@@ -246,10 +246,10 @@ impl<'a, S: State> Decider<'a, S> {
         let Some(row) = self.state.links(&LinkKey { fragment, identifier })? else { return Ok(None) };
         let refused = |code| Some(Told { outcome: LinkOutcome::Refused, code, entry: None });
         Ok(match row.standing {
-            Standing::Cut if !lifted.cut => refused(LinkCode::Cut),
-            Standing::Rejected if !lifted.cut => refused(LinkCode::Rejected),
+            Standing::Cut if !lifted.decided => refused(LinkCode::Cut),
+            Standing::Rejected if !lifted.decided => refused(LinkCode::Rejected),
             Standing::Suspended(_) => refused(LinkCode::Blocked),
-            Standing::Quarantined(limit) if lifted.limit != Some(limit) => {
+            Standing::Quarantined(limit) if !lifted.decided && lifted.limit != Some(limit) => {
                 Some(Told { outcome: LinkOutcome::Quarantined, code: limit.into(), entry: row.entry })
             }
             _ => None,
@@ -277,6 +277,8 @@ impl<'a, S: State> Decider<'a, S> {
                 // It may be theirs by another link, and this one have been parted.
                 if self.told_before(fragment, found, Lifted::default())?.is_none() {
                     self.link(fragment, found, of, joins)?;
+                } else if let Some(no) = found.no {
+                    self.warn_of_many(no, of.settings)?;
                 }
                 fragment
             }
@@ -299,27 +301,27 @@ impl<'a, S: State> Decider<'a, S> {
         Ok(Resolved { outcome: LinkOutcome::Switched, code: why_not, merge, sides, fragment, entry: None })
     }
 
-    /// The device's fragment of the person who has a value, if there is one.
-    /// By a link that may not join, it is whoever has the value there, whoever else has it.
+    /// The device's fragment of the person who has a value, if there is one. By a link that may not join, it is else
+    /// whoever has the value there by such a link too.
     fn seat(&self, from: FragmentNo, found: &Found, joins: bool) -> Result<Option<FragmentNo>, Error> {
         let Some(no) = found.no else { return Ok(None) };
         let device = fragment_row(self.state, from)?.device;
         let first = self.state.devices(&device)?.ok_or_else(|| missing("device"))?.first;
         let seats = self.state.list(ListKey { kind: ListKind::Seats, of: device.0 }, DEVICE_MAX_SEATS)?;
+        let mut carrier = None;
         for seat in std::iter::once(first).chain(seats.into_iter().map(FragmentNo)) {
             if seat == from {
                 continue;
             }
             let root = root_of(self.state, seat)?;
-            let theirs = match found.owner {
-                Some(owner) if joins => owner == root,
-                _ => person_of(self.state, root)?.identifiers.binary_search(&no).is_ok(),
-            };
-            if theirs {
+            if found.owner == Some(root) {
                 return Ok(Some(seat));
             }
+            if carrier.is_none() && person_of(self.state, root)?.identifiers.binary_search(&no).is_ok() {
+                carrier = Some(seat);
+            }
         }
-        Ok(None)
+        Ok(carrier.filter(|_| found.owner.is_none() || !joins))
     }
 
     fn quarantine(
@@ -404,16 +406,22 @@ impl<'a, S: State> Decider<'a, S> {
         let (verified, time) = (of.identifier.verified, of.time);
         self.emit(Effect::Link { fragment, identifier, joins, verified, time })?;
         if of.settings.unique {
-            let row = self.state.identifiers(&identifier)?.ok_or_else(|| missing("identifier"))?;
-            if row.links > of.settings.fragments_max {
-                self.warn("fragments_max");
-            }
+            self.warn_of_many(identifier, of.settings)?;
         }
         if !self.command.source.trusted {
             let device = fragment_row(self.state, fragment)?.device;
             self.settle(device)?;
         }
         Ok(identifier)
+    }
+
+    /// Warns of a unique value that more fragments carry than its namespace is meant for.
+    fn warn_of_many(&mut self, identifier: IdentifierNo, settings: &Namespace) -> Result<(), Error> {
+        let row = self.state.identifiers(&identifier)?.ok_or_else(|| missing("identifier"))?;
+        if row.links > settings.fragments_max {
+            self.warn("fragments_max");
+        }
+        Ok(())
     }
 
     /// Whether a person has another value of an identifier's namespace.

@@ -323,16 +323,19 @@ impl Model {
         let mut suspended: Vec<usize> = (0..self.links.len())
             .filter(|&row| self.links[row].state == State::Suspended && self.links[row].is_of(&identifier))
             .collect();
-        suspended.sort_by_key(|&row| self.links[row].came);
+        suspended.sort_by_key(|&row| self.links[row].order);
         for row in suspended {
             let fragment = self.links[row].fragment;
             let (own, owner) = (self.person(fragment), self.owner(&identifier));
             let other = owner.filter(|_| self.links[row].joining).unwrap_or_default();
-            let mut values = self.values(&[&own, &other]);
-            values.entry(identifier.namespace.clone()).or_default().insert(identifier.value.clone());
-            let two = values.iter().any(|(namespace, values)| self.is_unique(namespace) && values.len() > 1);
-            if !two && (other == own || !self.kept_apart(&own, &other)) {
+            let values = self.values(&[&own]).remove(&identifier.namespace).unwrap_or_default();
+            let another = self.is_unique(&identifier.namespace)
+                && values.iter().any(|value| *value != identifier.value);
+            let apart =
+                other != own && (self.kept_apart(&own, &other) || self.two_unique_values(&own, &other));
+            if !another && !apart {
                 self.links[row].state = State::Holds;
+                self.begin(row, self.links[row].joining);
                 doing.added.push(row);
             } else {
                 self.links[row].state = State::Cut;

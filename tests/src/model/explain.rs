@@ -1,7 +1,7 @@
 //! Questions about who is who.
 
 use super::reads::cut;
-use super::{LinkRow, LinkTo, Model, State};
+use super::{Identifier, LinkRow, LinkTo, Model, State};
 use spoor::ids::EventSeq;
 use spoor::model::{
     Explanation, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest, QuarantinedLink, ReadError,
@@ -10,6 +10,29 @@ use std::cmp::Reverse;
 
 /// How gladly links are taken: few that are verified, then many carriers, then few that are newer.
 type Weight = (usize, Reverse<usize>, usize);
+
+/// What a link joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End<'a> {
+    Fragment(usize),
+    Identifier(&'a Identifier),
+}
+
+impl LinkRow {
+    /// Where a link leads to from one of its ends.
+    fn across(&self, from: End<'_>) -> Option<End<'_>> {
+        let own = End::Fragment(self.fragment);
+        let other = match &self.to {
+            LinkTo::Identifier(identifier) => End::Identifier(identifier),
+            LinkTo::Fragment { other, .. } => End::Fragment(*other),
+        };
+        if from == own {
+            Some(other)
+        } else {
+            (from == other).then_some(own)
+        }
+    }
+}
 
 impl Model {
     /// The links of a profile, newest first.
@@ -94,53 +117,33 @@ impl Model {
     }
 
     /// The fewest links from one fragment to another that count, in that order.
+    ///
+    /// Of several such chains the one whose first link came first, then whose second did, and so on.
     fn chain(&self, from: usize, to: usize, counts: &dyn Fn(usize) -> bool) -> Option<Vec<usize>> {
-        let mut ways: Vec<(usize, Vec<usize>)> = vec![(from, Vec::new())];
-        let mut seen = vec![from];
+        let mut rows: Vec<usize> =
+            (0..self.links.len()).filter(|&row| self.links[row].joins() && counts(row)).collect();
+        rows.sort_by_key(|&row| self.links[row].order);
+        let mut seen = vec![End::Fragment(from)];
+        let mut ways: Vec<(End<'_>, Vec<usize>)> = vec![(End::Fragment(from), Vec::new())];
         while !ways.is_empty() {
-            let mut next: Vec<(usize, Vec<usize>)> = Vec::new();
-            for (at, way) in ways {
-                for (reached, links) in self.steps_from(at) {
-                    if links.iter().all(|&link| counts(link)) {
-                        next.push((reached, [way.clone(), links].concat()));
+            let mut longer = Vec::new();
+            for (at, way) in &ways {
+                for &row in &rows {
+                    let Some(reached) = self.links[row].across(*at) else { continue };
+                    if seen.contains(&reached) {
+                        continue;
                     }
+                    seen.push(reached);
+                    let way = [way.clone(), vec![row]].concat();
+                    if reached == End::Fragment(to) {
+                        return Some(way);
+                    }
+                    longer.push((reached, way));
                 }
             }
-            // A direct link is one step and an identifier two, so that the shortest goes first.
-            next.sort_by_key(|(_, way)| way.len());
-            next.retain(|(reached, _)| {
-                let new = !seen.contains(reached);
-                if new {
-                    seen.push(*reached);
-                }
-                new
-            });
-            if let Some((_, way)) = next.iter().find(|(reached, _)| *reached == to) {
-                return Some(way.clone());
-            }
-            ways = next;
+            ways = longer;
         }
         None
-    }
-
-    /// The fragments that one link, or one identifier, leads to, and by what.
-    fn steps_from(&self, fragment: usize) -> Vec<(usize, Vec<usize>)> {
-        let mut steps = Vec::new();
-        for (row, link) in
-            self.links.iter().enumerate().filter(|(_, link)| link.joins() && link.touches(fragment))
-        {
-            match &link.to {
-                LinkTo::Fragment { other, .. } => {
-                    steps.push((if link.fragment == fragment { *other } else { link.fragment }, vec![row]));
-                }
-                LinkTo::Identifier(identifier) => {
-                    let others = self.links.iter().enumerate();
-                    let others = others.filter(|(_, other)| other.joins() && other.is_of(identifier));
-                    steps.extend(others.map(|(other, end)| (end.fragment, vec![row, other])));
-                }
-            }
-        }
-        steps
     }
 
     /// The fewest links without which two fragments are two people.
@@ -175,12 +178,11 @@ impl Model {
     fn weight(&self, gone: &[usize], person: &[usize]) -> Weight {
         let verified = gone.iter().filter(|&&row| self.links[row].verified).count();
         let carried = gone.iter().map(|&row| self.carried(&self.links[row])).sum();
-        let place = |row: usize| (self.links[row].came, row);
         let newer = |&of: &usize| {
             let others = 0..self.links.len();
             let counts = |&row: &usize| {
                 let link = &self.links[row];
-                link.joins() && person.contains(&link.fragment) && place(row) > place(of)
+                link.joins() && person.contains(&link.fragment) && link.order > self.links[of].order
             };
             others.filter(counts).count()
         };

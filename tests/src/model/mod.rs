@@ -38,6 +38,8 @@ pub struct Model {
     devices: Vec<Device>,
     fragments: Vec<Fragment>,
     links: Vec<LinkRow>,
+    /// How many times a link came to join.
+    joined: u64,
     merges: Vec<MergeRow>,
     /// Pairs of fragments that must not be in one profile.
     guards: Vec<[usize; 2]>,
@@ -116,6 +118,8 @@ struct LinkRow {
     state: State,
     /// The place in the log since which it holds as it does.
     came: u64,
+    /// Its place in the order in which links came to join; 0 if it never did.
+    order: u64,
     first: u64,
     last: u64,
     first_seen: Timestamp,
@@ -264,6 +268,7 @@ impl Model {
             devices: Vec::new(),
             fragments: Vec::new(),
             links: Vec::new(),
+            joined: 0,
             merges: Vec::new(),
             guards: Vec::new(),
             quarantined: Vec::new(),

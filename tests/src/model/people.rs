@@ -149,11 +149,19 @@ impl Model {
 
     /// Lets a link hold from here on.
     pub(super) fn hold(&mut self, row: usize) {
-        let sequence = self.sequence;
+        self.links[row].state = State::Holds;
+        self.begin(row, true);
+    }
+
+    /// A link is new, or joins only now: from here on.
+    pub(super) fn begin(&mut self, row: usize, joins: bool) {
         let link = &mut self.links[row];
-        link.state = State::Holds;
-        link.joining = true;
-        link.came = sequence;
+        link.came = self.sequence;
+        link.joining = joins;
+        if joins {
+            self.joined += 1;
+            link.order = self.joined;
+        }
     }
 
     /// Notes that a link made one profile of two; returns the merge's id.
@@ -200,6 +208,7 @@ impl LinkRow {
             joining: false,
             state: State::Suspended,
             came: sequence,
+            order: 0,
             first: sequence,
             last: sequence,
             first_seen: time,

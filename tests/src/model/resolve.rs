@@ -57,8 +57,7 @@ impl Model {
                         Verdict::Switch if identified.switched => Verdict::Refuse("unique_conflict"),
                         _ => verdict,
                     };
-                    let place = quarantined_in(&identified.links);
-                    let (reply, now) = self.carry_out(own, one, identifier, &verdict, moment, place);
+                    let (reply, now) = self.carry_out(own, one, identifier, &verdict, moment);
                     identified.switched |= verdict == Verdict::Switch;
                     *fragment = Some(now);
                     let settings = &self.settings.identifiers[&one.namespace];
@@ -199,7 +198,6 @@ impl Model {
         identifier: &Identifier,
         verdict: &Verdict,
         moment: Moment<'_>,
-        place: usize,
     ) -> (LinkReply, usize) {
         let mut reply = LinkReply { identifier: identifier.to_string(), ..refused(one, "") };
         reply.code = None;
@@ -229,7 +227,7 @@ impl Model {
             Verdict::Quarantine(code) => {
                 reply.outcome = LinkOutcome::Quarantined;
                 reply.code = Some(code);
-                reply.quarantine = Some(self.quarantine_link(fragment, one, identifier, code, moment, place));
+                reply.quarantine = Some(self.quarantine_link(fragment, one, identifier, code, moment));
             }
         }
         (reply, fragment)
@@ -247,7 +245,7 @@ impl Model {
             .links
             .iter()
             .filter(|link| link.joins() && link.is_of(identifier))
-            .min_by_key(|link| link.came)
+            .min_by_key(|link| link.order)
             .map_or(fragment, |link| link.fragment);
         let link = self.write_link(fragment, identifier, verified, true, time);
         self.merged(link, [fragment, oldest])
@@ -315,16 +313,11 @@ impl Model {
         time: Timestamp,
     ) -> usize {
         let row = self.row_for(fragment, identifier, verified, time);
-        let sequence = self.sequence;
         let link = &mut self.links[row];
-        if link.state != State::Holds {
-            link.joining = false;
+        let held = std::mem::replace(&mut link.state, State::Holds) == State::Holds;
+        if !held || joining && !link.joining {
+            self.begin(row, joining);
         }
-        if link.state != State::Holds || joining && !link.joining {
-            link.came = sequence;
-        }
-        link.state = State::Holds;
-        link.joining |= joining;
         row
     }
 
@@ -357,7 +350,6 @@ impl Model {
         identifier: &Identifier,
         code: &'static str,
         moment: Moment<'_>,
-        place: usize,
     ) -> String {
         let known = self.link_row(fragment, identifier);
         let known = self.quarantined.iter().find(|entry| Some(entry.link) == known && !entry.decided);
@@ -367,7 +359,8 @@ impl Model {
         let row = self.row_for(fragment, identifier, one.verified, moment.time);
         self.links[row].joining = one.attach_only.is_none();
         self.links[row].state = State::Quarantined;
-        let id = format!("q{}-{place}", self.sequence);
+        let here = self.quarantined.iter().filter(|entry| entry.sequence == self.sequence).count();
+        let id = format!("q{}-{here}", self.sequence);
         self.quarantined.push(Quarantined {
             id: id.clone(),
             link: row,
@@ -410,11 +403,6 @@ impl Model {
             row.event = moment.event.map(str::to_owned);
         });
     }
-}
-
-/// How many links of an event are in quarantine so far.
-fn quarantined_in(links: &[LinkReply]) -> usize {
-    links.iter().filter(|link| link.outcome == LinkOutcome::Quarantined).count()
 }
 
 fn refused(one: &Brought, code: &'static str) -> LinkReply {

@@ -53,6 +53,8 @@ impl Model {
                 None => self.choose(&request, key.as_ref(), stamp, time.0, &mut made),
             };
             let scope = self.scope(&request, key.as_ref());
+            // Somebody else may sit there; it was found all the same.
+            choices.push((key.clone(), chosen.clone()));
             let (outcome, chosen) = self.store(&request, event, scope, chosen, stamp, time, &mut made);
             choices.push((key.clone(), chosen));
             outcomes.push(outcome);
