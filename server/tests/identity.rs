@@ -91,6 +91,17 @@ impl World {
         self.done("GET", &format!("profiles/{}", self.ids[index]), None)
     }
 
+    /// Who is who, as far as anybody can ask: ids, identifiers and links of everybody, and what waits.
+    fn people(&self) -> Vec<Value> {
+        let mut people = vec![self.done("GET", "quarantine", None)["items"].clone()];
+        for (index, id) in self.ids.iter().enumerate() {
+            let profile = self.profile(index);
+            people.extend([profile["ids"].clone(), profile["identifiers"].clone()]);
+            people.push(self.done("GET", &format!("profiles/{id}/links"), None)["items"].clone());
+        }
+        people
+    }
+
     fn digest(&self) -> String {
         let check = self.done("GET", "check", None);
         assert_eq!(check["faults"], json!([]));
@@ -101,7 +112,7 @@ impl World {
 #[test]
 fn identifiers_that_are_no_good_are_refused_and_nobody_gets_them() {
     let world = World::new();
-    let before = world.profile(0);
+    let (before, others) = (world.people(), [world.profile(1), world.profile(2)]);
     let sent = |identifiers: Value| json!({"type": "x", "identifiers": identifiers});
     let table = [
         (sent(json!({"fax": "1"})), "refused unknown_namespace"),
@@ -118,10 +129,36 @@ fn identifiers_that_are_no_good_are_refused_and_nobody_gets_them() {
     let request = json!({"profile_less": true, "session": "s-less", "events": [sent(json!({"email": "ada@example.com"}))]});
     let reply = world.track(&request);
     assert_eq!(reply["events"][0]["links"][0]["code"], "profile_less");
-    let after = world.profile(0);
-    assert_eq!(after["identifiers"], before["identifiers"]);
-    assert_eq!(after["ids"], before["ids"]);
-    assert_eq!(after["counters"]["events"], 1 + table.len() + 1);
+    assert_eq!(world.people(), before);
+    assert_eq!([world.profile(1), world.profile(2)], others);
+    assert_eq!(world.profile(0)["counters"]["events"], 1 + table.len() + 1);
+    for nobodys in ["user_id:3", "user_id:4"] {
+        let target = format!("profiles?identifier={nobodys}");
+        assert_eq!(world.outcome("GET", &target, None), "404 not_found", "{nobodys}");
+    }
+    world.digest();
+}
+
+/// Told once, it is told again in the same words, and nothing is written.
+#[test]
+fn a_refusal_that_is_sent_again_changes_nothing() {
+    let world = World::new();
+    let table = [
+        (json!({"fax": "1"}), "unknown_namespace"),
+        (json!({"email": "ada at example"}), "unlinkable"),
+        (json!({"email": "bob@example.com"}), "unique_conflict"),
+    ];
+    for (identifiers, code) in &table {
+        let event = json!({"id": code, "type": "x", "identifiers": identifiers});
+        let request = json!({"profile": world.ids[0], "session": "s-0", "events": [event]});
+        let first = world.track(&request);
+        let before = world.digest();
+        let again = world.track(&request);
+        assert_eq!(again["events"][0]["status"], "duplicate");
+        assert_eq!(again["events"][0]["links"], first["events"][0]["links"]);
+        assert_eq!(again["events"][0]["links"][0]["code"], *code);
+        assert_eq!(world.digest(), before, "{code}");
+    }
 }
 
 #[test]
@@ -136,9 +173,10 @@ fn acts_that_cannot_be_done_get_their_code_and_change_nothing() {
         ("DELETE", "merges/m999-0".to_owned(), None, "404 merge_unknown"),
         ("DELETE", "merges/m1-7".to_owned(), None, "404 merge_unknown"),
         ("DELETE", "merges/nonsense".to_owned(), None, "404 merge_unknown"),
+        ("DELETE", "merges/m999-0?keep_apart=true".to_owned(), None, "404 merge_unknown"),
         ("POST", "merges".to_owned(), pair(a, a), "409 same_profile"),
         ("POST", "merges".to_owned(), pair(a, b), "409 unique_conflict"),
-        ("POST", "merges?dry_run=true".to_owned(), pair(a, b), "409 unique_conflict"),
+        ("POST", "merges".to_owned(), pair("nobody", a), "404 not_found"),
         ("POST", "merges".to_owned(), pair(a, "nobody"), "404 not_found"),
         ("POST", attach(c), value("fax:1"), "422 unknown_namespace"),
         ("POST", attach(c), value("email:undefined"), "422 junk"),
@@ -166,9 +204,13 @@ fn acts_that_cannot_be_done_get_their_code_and_change_nothing() {
     ];
     let before = world.digest();
     for (method, target, body, expected) in &table {
-        assert_eq!(world.outcome(method, target, body.as_ref()), *expected, "{method} {target} {body:?}");
+        // A preview is refused as the act itself is.
+        let preview = format!("{target}{}dry_run=true", if target.contains('?') { "&" } else { "?" });
+        for target in [target, &preview] {
+            assert_eq!(world.outcome(method, target, body.as_ref()), *expected, "{method} {target} {body:?}");
+            assert_eq!(world.digest(), before, "{method} {target} {body:?}");
+        }
     }
-    assert_eq!(world.digest(), before);
 }
 
 #[test]
@@ -184,7 +226,9 @@ fn what_is_done_twice_is_told_so() {
     assert_eq!((sizes(&merged, "before"), sizes(&merged, "after")), (2, 1));
     assert_eq!(sizes(&preview, "after"), 1);
     assert_eq!(world.profile(0)["ids"].as_array().unwrap().len(), 2);
-    assert_eq!(world.outcome("POST", "merges", pair.as_ref()), "409 same_profile");
+    let before = world.digest();
+    assert_eq!(world.outcome("POST", "merges", pair.as_ref()), "409 same_profile", "two ids of one profile");
+    assert_eq!(world.digest(), before);
     let merge = merged["merge"].as_str().unwrap();
     let undo = format!("merges/{merge}?keep_apart=true");
     let undone = world.done("DELETE", &undo, None);
@@ -230,6 +274,7 @@ fn a_link_in_quarantine_is_decided_once() {
 #[test]
 fn profiles_are_found_by_identifier_and_in_the_past() {
     let world = World::new();
+    let before = world.digest();
     let found = world.done("GET", "profiles?identifier=email:Ada%40example.com", None);
     assert_eq!(found["id"], json!(world.ids[0]));
     let table = [
@@ -247,4 +292,5 @@ fn profiles_are_found_by_identifier_and_in_the_past() {
     }
     let past = format!("profiles/{}?at=1970-01-01T00:00:00Z", world.ids[0]);
     assert_eq!(world.outcome("GET", &past, None), "422 at_before_beginning");
+    assert_eq!(world.digest(), before, "a question changes nothing");
 }

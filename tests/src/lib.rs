@@ -8,6 +8,7 @@
 //! - [`shop`] reads the sample of a web shop's traffic.
 //! - [`orders`] puts requests into other orders and groupings, and imports each into a fresh store.
 //! - [`truth`] compares who is one profile with what is known of it from elsewhere.
+//! - [`world`] takes every sequence of a few steps in a small world, in memory, and compares with the model.
 //! - [`kill`] kills a server under load and compares what is left with what its clients were told.
 //!
 //! Ids that a target draws are renamed in order of appearance before anything is compared, so that the
@@ -29,3 +30,4 @@ pub mod scenario;
 pub mod shop;
 pub mod target;
 pub mod truth;
+pub mod world;

@@ -7,11 +7,16 @@
 //!    there, nobody's event is there; requests without an answer may be there, and are sent again by some.
 //! 4. The store is sound, and a rebuild of a copy gives the same digest.
 //!
+//! `links` does the same to requests that all say who one person is.
+//!
 //! Segments and generations are set so small that every kill meets checkpoints and sealing.
 
 mod ledger;
+mod links;
 mod load;
 mod process;
+
+pub use links::run_links;
 
 use crate::connection::Connection;
 use crate::history::Dice;

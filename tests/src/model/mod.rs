@@ -27,11 +27,12 @@ use facts::Operation;
 use spoor::settings::{DEFAULT_SOURCE, SourceSettings, TraitKind};
 use spoor::{Act, Consent, Event, Json, LinkReply, Settings, Timestamp, TrackRequest};
 use std::fmt;
+use std::sync::Arc;
 
 /// A store that is a handful of lists.
 #[derive(Debug, Clone)]
 pub struct Model {
-    settings: Settings,
+    settings: Arc<Settings>,
     last_stamp: Timestamp,
     sequence: u64,
     drawn: u64,
@@ -261,7 +262,7 @@ impl Model {
             settings.sources.insert(DEFAULT_SOURCE.to_owned(), SourceSettings::default());
         }
         Self {
-            settings,
+            settings: Arc::new(settings),
             last_stamp: Timestamp(0),
             sequence: 0,
             drawn: 0,

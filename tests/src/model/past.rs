@@ -2,7 +2,7 @@
 
 use super::{Input, Model};
 use spoor::model::{AsOf, Profile, ReadError};
-use spoor::{Rejection, Timestamp};
+use spoor::{Rejection, Settings, Timestamp};
 
 impl Model {
     /// The profile that an id finds, as of a past.
@@ -51,7 +51,7 @@ impl Model {
     /// The model as it was when it had received nothing later than a time.
     fn as_known_at(&self, at: Option<Timestamp>) -> Result<Self, ReadError> {
         let Some(at) = at else { return Ok(self.clone()) };
-        let mut then = Self::new(self.settings.clone());
+        let mut then = Self::new(Settings::clone(&self.settings));
         for input in &self.inputs {
             match input {
                 Input::Request { stamp, received, request } if *stamp <= at => {

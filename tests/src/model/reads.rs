@@ -7,6 +7,7 @@ use spoor::model::{
     Page, PageRequest, Profile, ProfileCounters, ProfileIdentifier, ReadError, Session, StoredEvent,
 };
 use spoor::{LinkOutcome, Rejection, Timestamp};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 impl Model {
@@ -21,8 +22,14 @@ impl Model {
     /// The profile of a fragment, of events up to an event time.
     pub(super) fn profile_of(&self, asked: usize, until: Option<Timestamp>) -> Profile {
         let person = self.person(asked);
-        let mut of_then = self.clone();
-        of_then.events.retain(|event| until.is_none_or(|until| event.time <= until));
+        let of_then = match until {
+            None => Cow::Borrowed(self),
+            Some(until) => {
+                let mut of_then = self.clone();
+                of_then.events.retain(|event| event.time <= until);
+                Cow::Owned(of_then)
+            }
+        };
         let events = of_then.events_of(&person);
         let ids: Vec<String> = person.iter().map(|&fragment| self.fragments[fragment].id.clone()).collect();
         Profile {
