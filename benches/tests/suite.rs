@@ -69,9 +69,13 @@ fn the_suite_measures_everything_and_compares_it() {
 }
 
 fn load(version: Version, streams: usize, pace: Pace, batch: usize, gathered: bool) {
+    load_by(Protocol::Json, version, streams, pace, batch, gathered);
+}
+
+fn load_by(protocol: Protocol, version: Version, streams: usize, pace: Pace, batch: usize, gathered: bool) {
     let dir = tempfile::tempdir().unwrap();
     let server = Inside::start(Kind::Spoor, dir.path(), &settings(5_000)).unwrap();
-    let target = Target::Http { address: server.address().unwrap(), version, protocol: Protocol::Json };
+    let target = Target::Http { address: server.address().unwrap(), version, protocol };
     let plan = Plan {
         connections: 3,
         streams,
@@ -120,6 +124,18 @@ fn arrays_of_many_sessions() {
 #[test]
 fn many_events_of_one_session() {
     load(Version::Two, 1, Pace::Closed, 20, true);
+}
+
+#[test]
+fn the_compact_form_over_both_versions() {
+    load_by(Protocol::Binary, Version::One, 1, Pace::Closed, 5, false);
+    load_by(Protocol::Binary, Version::Two, 2, Pace::Closed, 1, false);
+}
+
+#[test]
+fn streams_that_clients_share() {
+    load_by(Protocol::Stream, Version::One, 3, Pace::Closed, 1, false);
+    load_by(Protocol::Stream, Version::One, 1, Pace::Open { requests_per_s: 200.0 }, 4, true);
 }
 
 #[test]

@@ -66,7 +66,7 @@ struct Arguments {
     /// Connections.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Requests in flight on each connection; more than one takes `--http 2`.
+    /// Requests in flight on each connection; more than one takes `--http 2` or `--protocol stream`.
     #[arg(long, default_value_t = 1)]
     streams: usize,
     /// Events in a request.

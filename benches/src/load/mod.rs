@@ -12,6 +12,7 @@ mod connection;
 mod http1;
 mod http2;
 mod schedule;
+mod streamed;
 
 pub use connection::{Target, Version};
 pub use schedule::Pace;
@@ -41,7 +42,7 @@ pub struct Plan {
     pub pace: Pace,
     /// Connections.
     pub connections: usize,
-    /// Requests in flight on each; more than one takes HTTP/2.
+    /// Requests in flight on each; more than one takes HTTP/2 or [`Protocol::Stream`](protocol::Protocol::Stream).
     pub streams: usize,
     /// Events in a request.
     pub batch: usize,
@@ -339,8 +340,14 @@ impl Client {
         let now = SystemClock.now();
         if self.gathered {
             let (item, device) = self.traffic.next_gathered(now, self.batch);
-            return (vec![item], vec![device]);
+            return (vec![without_agent(item)], vec![device]);
         }
-        (0..self.batch.max(1)).map(|_| self.traffic.next(now)).unzip()
+        let made = (0..self.batch.max(1)).map(|_| self.traffic.next(now));
+        made.map(|(item, device)| (without_agent(item), device)).unzip()
     }
+}
+
+/// The context says it, and the server finds it there: a client that says it twice would look for it in each.
+fn without_agent(item: TrackRequest) -> TrackRequest {
+    TrackRequest { user_agent: None, ..item }
 }
