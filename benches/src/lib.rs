@@ -12,6 +12,7 @@ pub mod usage;
 
 pub mod embedded;
 pub mod grouped;
+pub mod layout;
 pub mod logged;
 pub mod plain;
 pub mod rows;
