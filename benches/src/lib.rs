@@ -24,6 +24,8 @@ pub mod servers;
 
 pub mod postgres;
 
+pub mod filled;
+
 pub mod load;
 
 pub mod machine;

@@ -12,8 +12,8 @@ use crate::grouped::GroupStore;
 use crate::layout::{Counted, Layout, store};
 use bincode::{Decode, Encode};
 use redb::{
-    Database, Durability, MultimapTable, MultimapTableDefinition, ReadableTable, Table, TableDefinition,
-    WriteTransaction,
+    Database, Durability, MultimapTable, MultimapTableDefinition, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
 };
 use spoor::store::record::encode_command;
 use spoor::{Event, Json, TrackRequest};
@@ -100,6 +100,22 @@ impl Simple {
     pub fn create(path: &Path) -> Result<Self, Fault> {
         let database = Database::create(path)?;
         Ok(Self { database, next: Numbers { event: 1, profile: 1, stored: 0 } })
+    }
+}
+
+impl Simple {
+    /// Opens what [`Simple::create`] made.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let database = Database::open(path)?;
+        let read = database.begin_read()?;
+        let event = read.open_table(EVENTS)?.last()?.map_or(0, |row| row.0.value());
+        // The number of a profile that was merged may be given again: nothing leads to it.
+        let profile = read.open_table(PROFILES)?.last()?.map_or(0, |row| row.0.value());
+        let stored = read.open_table(EVENTS)?.len()?;
+        Ok(Self { database, next: Numbers { event: event + 1, profile: profile + 1, stored } })
     }
 }
 
@@ -327,8 +343,6 @@ mod tests {
     use super::*;
     use crate::grouped::run;
     use crate::traffic::{Shape, Traffic};
-    use redb::ReadableDatabase;
-    use redb::ReadableTableMetadata;
 
     #[test]
     fn repeats_are_stored_once_merges_move_everything_and_rows_add_up() {

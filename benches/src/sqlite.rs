@@ -53,6 +53,22 @@ impl Sqlite {
     /// # Errors
     /// If it cannot be made, or would not be durable.
     pub fn create(path: &Path) -> Result<Self, Fault> {
+        let made = Self::connect(path)?;
+        made.connection.execute_batch(TABLES)?;
+        Ok(made)
+    }
+
+    /// Opens what [`Sqlite::create`] made.
+    ///
+    /// # Errors
+    /// As [`Sqlite::create`].
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let opened = Self::connect(path)?;
+        let stored: i64 = opened.connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
+        Ok(Self { stored: u64::try_from(stored)?, ..opened })
+    }
+
+    fn connect(path: &Path) -> Result<Self, Fault> {
         let connection = Connection::open(path)?;
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
@@ -64,7 +80,6 @@ impl Sqlite {
         if level != 2 {
             return Err("SQLite does not sync its log at each commit".into());
         }
-        connection.execute_batch(TABLES)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         Ok(Self { connection, stored: 0 })
     }
