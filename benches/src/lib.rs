@@ -25,6 +25,7 @@ pub mod servers;
 pub mod postgres;
 
 pub mod filled;
+pub mod growth;
 
 pub mod load;
 

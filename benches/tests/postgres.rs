@@ -1,7 +1,7 @@
 //! What PostgreSQL does is the same work: events once, counters that add up, merges that move everything. Where it is
 //! not installed there is nothing to try.
-
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
+
 use spoor_benches::filled::{Filled, Peer};
 use spoor_benches::load::{Plan, Target, run};
 use spoor_benches::postgres::{Cluster, find};
