@@ -37,7 +37,7 @@ pub struct Filled {
 
 impl Filled {
     /// Fills a store of `peer` in a folder of its own below `dir` with the first `events` events of `shape`.
-    /// `settings` are the engine's, `memory_bytes` what the machine has.
+    /// `settings` are the engine's, `memory_bytes` what the machine has. `told` is told how many there are, now and then.
     ///
     /// # Errors
     /// If the store fails, or is not installed.
@@ -48,6 +48,7 @@ impl Filled {
         memory_bytes: u64,
         shape: Shape,
         events: u64,
+        told: &mut dyn FnMut(u64),
     ) -> Result<Self, Fault> {
         let files = tempfile::Builder::new().prefix("filled-").tempdir_in(dir)?;
         let mut traffic = Traffic::new(shape)?;
@@ -55,15 +56,15 @@ impl Filled {
         match peer {
             Peer::Spoor => {
                 let mut client = Client::open(&place, settings.clone(), traffic, AT_ONCE as u64)?;
-                client.fill(events, |_| ())?;
+                client.fill(events, told)?;
                 client.engine.close()?;
                 traffic = client.into_traffic();
             }
             Peer::Postgres => {
-                fill_postgres(&Cluster::start_in(files.path(), memory_bytes)?, &mut traffic, events)?;
+                fill_postgres(&Cluster::start_in(files.path(), memory_bytes)?, &mut traffic, events, told)?;
             }
-            Peer::Sqlite => grouped(&mut Sqlite::create(&place)?, &mut traffic, events)?,
-            Peer::Redb => grouped(&mut Simple::create(&place)?, &mut traffic, events)?,
+            Peer::Sqlite => grouped(&mut Sqlite::create(&place)?, &mut traffic, events, told)?,
+            Peer::Redb => grouped(&mut Simple::create(&place)?, &mut traffic, events, told)?,
         }
         Ok(Self { files, traffic })
     }
@@ -107,11 +108,21 @@ impl Peer {
     }
 }
 
-fn grouped(store: &mut dyn GroupStore, traffic: &mut Traffic, events: u64) -> Result<(), Fault> {
-    fill(store, traffic, events, AT_ONCE)
+fn grouped(
+    store: &mut dyn GroupStore,
+    traffic: &mut Traffic,
+    events: u64,
+    told: &mut dyn FnMut(u64),
+) -> Result<(), Fault> {
+    fill(store, traffic, events, AT_ONCE, told)
 }
 
-fn fill_postgres(cluster: &Cluster, traffic: &mut Traffic, events: u64) -> Result<(), Fault> {
+fn fill_postgres(
+    cluster: &Cluster,
+    traffic: &mut Traffic,
+    events: u64,
+    told: &mut dyn FnMut(u64),
+) -> Result<(), Fault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut connection = Postgres::connect(cluster.socket()).await?;
@@ -128,6 +139,7 @@ fn fill_postgres(cluster: &Cluster, traffic: &mut Traffic, events: u64) -> Resul
                     traffic.learn(device, &profile);
                 }
             }
+            told(traffic.made());
         }
         // As it would be by itself after a while, in a store that is used.
         connection.analyze().await
@@ -160,7 +172,8 @@ mod tests {
     fn filled(peer: Peer) -> (Filled, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let shape = Shape { seed: 4, sessions: 60, ..Shape::default() };
-        let filled = Filled::new(peer, dir.path(), &settings(5_000), 1 << 30, shape, EVENTS).unwrap();
+        let filled =
+            Filled::new(peer, dir.path(), &settings(5_000), 1 << 30, shape, EVENTS, &mut |_| ()).unwrap();
         let copied = tempfile::tempdir().unwrap();
         filled.copy_to(copied.path()).unwrap();
         assert!(filled.file_bytes().unwrap() > 0);
@@ -171,7 +184,7 @@ mod tests {
     fn goes_on(store: &mut dyn GroupStore, filled: &Filled) {
         assert_eq!(store.stored(), EVENTS);
         let mut traffic = filled.traffic(2).unwrap();
-        fill(store, &mut traffic[1], 500, 64).unwrap();
+        fill(store, &mut traffic[1], 500, 64, &mut |_| ()).unwrap();
         assert_eq!(store.stored(), EVENTS + 500);
     }
 

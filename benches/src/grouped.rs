@@ -39,7 +39,7 @@ pub fn run(
 }
 
 /// Goes on until `traffic` has made `events` events, in commits of `group` requests at most: the same events for every
-/// store.
+/// store. `told` is told how many.
 ///
 /// # Errors
 /// If the store fails.
@@ -48,10 +48,12 @@ pub fn fill(
     traffic: &mut Traffic,
     events: u64,
     group: usize,
+    told: &mut dyn FnMut(u64),
 ) -> Result<(), Fault> {
     while traffic.made() < events {
         let left = usize::try_from(events - traffic.made()).unwrap_or(group);
         commit_next(store, traffic, group.min(left))?;
+        told(traffic.made());
     }
     Ok(())
 }

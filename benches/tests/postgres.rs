@@ -86,7 +86,8 @@ fn a_cluster_is_filled_and_copied() {
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let shape = Shape { seed: 8, sessions: 60, identify_per_mille: 300, ..Shape::default() };
     let settings = settings(5_000);
-    let filled = Filled::new(Peer::Postgres, dir.path(), &settings, 1 << 30, shape, 2_500).unwrap();
+    let filled =
+        Filled::new(Peer::Postgres, dir.path(), &settings, 1 << 30, shape, 2_500, &mut |_| ()).unwrap();
     let copied = tempfile::tempdir_in(dir.path()).unwrap();
     filled.copy_to(copied.path()).unwrap();
     let cluster = Cluster::start_in(copied.path(), 1 << 30).unwrap();

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
 
 use spoor::core::agents::Agents;
-use spoor_benches::book::Book;
+use spoor_benches::book::{Book, Verdict};
 use spoor_benches::load::protocol::Protocol;
 use spoor_benches::load::{Pace, Plan, Target, Version, run as send};
 use spoor_benches::page::html;
@@ -23,6 +23,10 @@ fn tiny(dir: &std::path::Path) -> Options {
         connections: 8,
         batch_connections: 2,
         shape: Shape { seed: 5, sessions: 200, ..Shape::default() },
+        stored_events: 3_000,
+        reads_per_s: 100.0,
+        read_ids: 100,
+        program: Some(env!("CARGO_BIN_EXE_spoor-measured").into()),
         ..Options::new(Size::Small, dir)
     }
 }
@@ -33,6 +37,30 @@ fn check_entries(book: &Book) {
         assert_eq!(entry.counts.failed, 0, "{}", entry.name);
         assert!(!entry.durability.is_empty() && entry.events_per_s > 0.0, "{}", entry.name);
     }
+}
+
+fn check_reads(book: &Book) {
+    for variant in [Variant::Reading, Variant::Memory] {
+        let reads = book.entry(variant.key()).unwrap().reads.as_ref().unwrap();
+        // All ids are those of profiles that are there.
+        assert_eq!(reads.failed, 0, "{}", book.text());
+        assert!(reads.reads_per_s > 20.0 && reads.latency.p99_us > 0, "{}", book.text());
+    }
+    assert!(book.entry(Variant::HalfFilled.key()).unwrap().reads.is_none());
+    assert!(book.text().contains("reads/s, p50") && html(book).contains(": reads</td>"));
+}
+
+fn check_long(book: &Book) {
+    let growth = book.entry(Variant::Growth.key()).unwrap();
+    assert!(growth.counts.stored >= 3_000 && growth.points.len() == 3, "{growth:?}");
+    for key in ["first_rate", "last_rate", "opened_killed", "opened_stopped"] {
+        assert!(growth.figure(key).is_some_and(|value| value > 0.0), "{key}: {growth:?}");
+    }
+    let memory = book.entry(Variant::Memory.key()).unwrap();
+    let mib = |key| memory.figure(key).unwrap();
+    assert!(mib("idle_mib") > 1.0 && mib("most_mib") > mib("idle_mib"), "{}", book.text());
+    assert_eq!(mib("limit_mib").round(), 256.0 + 1.0 + 122.0);
+    assert!(book.text().contains("fresh, idle") && html(book).contains("<h2>Figures</h2>"));
 }
 
 #[test]
@@ -57,15 +85,50 @@ fn the_suite_measures_everything_and_compares_it() {
     let wanted = options.only.len() - without;
     assert_eq!((told, book.entries.len()), (wanted, wanted));
     assert_eq!(book.left_out.is_empty(), without == 0);
-    assert!(book.ratios.iter().all(|ratio| ratio.value > 0.0));
-    assert_eq!(book.ratios.len(), if without == 0 { 19 } else { 15 }, "{}", book.text());
+    let measured = book.ratios.iter().filter_map(|ratio| ratio.value);
+    assert!(measured.clone().all(|value| value > 0.0), "{}", book.text());
+    assert_eq!(measured.count(), if without == 0 { 32 } else { 28 }, "{}", book.text());
+    let unknown = book.ratios.iter().filter(|ratio| ratio.verdict == Some(Verdict::NotMeasured));
+    assert_eq!(unknown.count(), without, "{}", book.text());
     let half = book.entry(Variant::Half.key()).unwrap();
     assert!(half.sync.as_ref().unwrap().p99_us > 0);
+    check_reads(&book);
+    check_long(&book);
     let page = html(&book);
     assert!(page.contains("<svg") && page.matches("<polyline").count() > 20);
     // Nothing is fetched from elsewhere.
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src="));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "files were left");
+}
+
+#[test]
+fn the_rows_can_begin_with_events_the_same_for_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let only = vec![Variant::Spoor, Variant::Parse, Variant::Postgres, Variant::Sqlite, Variant::Redb];
+    let options = Options { only, preload_events: 1_500, ..tiny(dir.path()) };
+    let book = run(&options, &mut |_| ()).unwrap();
+    check_entries(&book);
+    for entry in &book.entries {
+        let wanted = if entry.key == Variant::Parse.key() { 0 } else { 1_500 };
+        assert_eq!(entry.settings["stored_before"], wanted, "{}", entry.name);
+    }
+    assert!(book.entries.len() >= 4);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "files were left");
+}
+
+#[test]
+fn half_of_a_rate_is_measured_with_what_it_is_half_of_and_what_is_missing_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { only: vec![Variant::Half], ..tiny(dir.path()) };
+    let book = run(&options, &mut |_| ()).unwrap();
+    let keys: Vec<&str> = book.entries.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(keys, [Variant::Spoor.key(), Variant::Half.key()]);
+    // Nobody asked for what might be missing.
+    assert!(book.left_out.is_empty(), "{:?}", book.left_out);
+    let program = Some(dir.path().join("nothing-here"));
+    let options = Options { only: vec![Variant::Memory], program, ..tiny(dir.path()) };
+    let error = run(&options, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("nothing-here"), "{error}");
 }
 
 fn load(version: Version, streams: usize, pace: Pace, batch: usize, gathered: bool) {

@@ -41,8 +41,14 @@ pub struct Reads {
 /// Reads that go on.
 #[derive(Debug)]
 pub struct Reading {
-    thread: JoinHandle<Result<Measured, Fault>>,
+    thread: Option<JoinHandle<Result<Measured, Fault>>>,
     over: Arc<AtomicBool>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.over.store(true, Relaxed);
+    }
 }
 
 impl Reading {
@@ -65,16 +71,17 @@ impl Reading {
             }
             measured
         })?;
-        Ok(Self { thread, over })
+        Ok(Self { thread: Some(thread), over })
     }
 
     /// Waits until all are answered. Those that found their profile count as stored, all others as failed.
     ///
     /// # Errors
     /// If the server could not be read from.
-    pub fn end(self) -> Result<Measured, Fault> {
+    pub fn end(mut self) -> Result<Measured, Fault> {
         self.over.store(true, Relaxed);
-        self.thread.join().map_err(|_| "the thread that reads panicked")?
+        let thread = self.thread.take().ok_or("it was ended before")?;
+        thread.join().map_err(|_| "the thread that reads panicked")?
     }
 }
 
