@@ -20,6 +20,8 @@ pub struct Book {
     pub ratios: Vec<Ratio>,
     /// What was not measured, and why.
     pub left_out: Vec<String>,
+    /// What was to be measured and failed, and how.
+    pub failed: Vec<String>,
 }
 
 /// What one variant came to.
@@ -266,6 +268,9 @@ impl Book {
         for reason in &self.left_out {
             let _ = writeln!(out, "not measured: {reason}");
         }
+        for reason in &self.failed {
+            let _ = writeln!(out, "FAILED: {reason}");
+        }
         out
     }
 
@@ -396,6 +401,7 @@ mod tests {
             entries: vec![entry(30)],
             ratios: Vec::new(),
             left_out: vec!["something".to_owned()],
+            failed: vec!["something else".to_owned()],
         };
         book.compare("rate", book.entry("a").map(|entry| entry.events_per_s), Some(Aim::AtLeast(31.0)));
         book.compare("wait", Some(2.0), Some(Aim::AtMost(2.0)));
@@ -404,13 +410,17 @@ mod tests {
         let text = book.text();
         assert!(text.contains("at least 31: missed") && text.contains("at most 2: held"), "{text}");
         assert!(text.contains("at least 8: not measured"), "{text}");
-        assert!(text.contains("not measured: something"), "{text}");
+        assert!(
+            text.contains("not measured: something") && text.contains("FAILED: something else"),
+            "{text}"
+        );
         assert_eq!(book.ratios.len(), 3);
         let json = serde_json::to_value(&book).unwrap();
         assert_eq!(json["ratios"][0]["verdict"], "missed");
         assert_eq!(json["ratios"][2]["verdict"], "not_measured");
         assert!(json["ratios"][2]["value"].is_null());
         let page = crate::page::html(&book);
+        assert!(page.contains("Failed: something else"), "{page}");
         for cell in ["<td class='missed'>at least 31: missed", "<td class='held'>at most 2: held"] {
             assert!(page.contains(cell), "{page}");
         }

@@ -312,6 +312,9 @@ pub fn html(book: &Book) -> String {
     for reason in &book.left_out {
         let _ = write!(out, "<p>Not measured: {}</p>", escaped(reason));
     }
+    for reason in &book.failed {
+        let _ = write!(out, "<p class='missed'>Failed: {}</p>", escaped(reason));
+    }
     ratios_table(&mut out, book);
     entries_table(&mut out, book);
     figures_table(&mut out, book);

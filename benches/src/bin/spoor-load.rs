@@ -217,7 +217,14 @@ fn main() -> Result<(), Fault> {
         (None, Server::Postgres) => arguments.postgres(&machine)?,
     };
     let title = format!("Load on one {}", entry.name);
-    let book = Book { title, machine, entries: vec![entry], ratios: Vec::new(), left_out: Vec::new() };
+    let book = Book {
+        title,
+        machine,
+        entries: vec![entry],
+        ratios: Vec::new(),
+        left_out: Vec::new(),
+        failed: Vec::new(),
+    };
     println!("{}", book.text());
     if let Some(out) = &arguments.out {
         std::fs::write(out.with_extension("txt"), book.text())?;

@@ -68,5 +68,8 @@ fn main() -> Result<(), Fault> {
         std::fs::write(out.with_extension("json"), serde_json::to_string_pretty(&book)?)?;
         std::fs::write(out.with_extension("html"), html(&book))?;
     }
+    if !book.failed.is_empty() {
+        return Err(book.failed.join("; ").into());
+    }
     Ok(())
 }

@@ -95,7 +95,7 @@ pub(super) fn memory(run: &mut Run<'_>) -> Result<Entry, Fault> {
     let server = Beside::start(&program, dir.path(), &settings)?;
     let opened = resident(server.pid())?.now_bytes;
     let target = Target::Http { address: server.address, version: Version::One, protocol: Protocol::Json };
-    let plan = run.plan(target, connections, batch);
+    let plan = Plan { duration: run.options.half_duration, ..run.plan(target, connections, batch) };
     // What a process makes once, for its first requests.
     let first = Plan { warm_up: Duration::ZERO, duration: Duration::from_millis(1), ..plan.clone() };
     let (_, traffic) = send(&first, traffic, &mut ())?;

@@ -46,7 +46,7 @@ pub struct Options {
     pub warm_up: Duration,
     /// Measured.
     pub duration: Duration,
-    /// Measured at half load.
+    /// Measured of what runs once under load: at half load, and while memory is looked at.
     pub half_duration: Duration,
     /// Events of the embedded variants, warm-up among them as half as many.
     pub embedded_events: u64,
@@ -124,6 +124,15 @@ impl Options {
         self.only.is_empty() || self.only.contains(&variant)
     }
 
+    fn title(&self) -> String {
+        let before = match self.preload_events {
+            0 => String::new(),
+            events => format!(", {events} events stored before"),
+        };
+        let Self { rounds, duration, .. } = self;
+        format!("Spoor beside others: {rounds} rounds of {} s{before}", duration.as_secs_f64())
+    }
+
     fn server_program(&self) -> Result<PathBuf, Fault> {
         self.program.clone().map_or_else(built_beside, Ok)
     }
@@ -155,18 +164,16 @@ impl Options {
 /// Runs it. `tell` is given each result as it comes.
 ///
 /// # Errors
-/// If one of ours fails. What is not installed, or does not start, is left out, and the report says so.
+/// If the machine cannot be looked at. What is not installed is left out, and what fails is noted, and the others go on:
+/// the report says so.
 pub fn run(options: &Options, tell: &mut dyn FnMut(&Entry)) -> Result<Book, Fault> {
     let mut book = Book {
-        title: format!(
-            "Spoor beside others: {} rounds of {} s",
-            options.rounds,
-            options.duration.as_secs_f64()
-        ),
+        title: options.title(),
         machine: Machine::here(&options.dir)?,
         entries: Vec::new(),
         ratios: Vec::new(),
         left_out: Vec::new(),
+        failed: Vec::new(),
     };
     let variants = options.variants(&mut book.left_out);
     let mut stores = Stores::default();
@@ -175,20 +182,27 @@ pub fn run(options: &Options, tell: &mut dyn FnMut(&Entry)) -> Result<Book, Faul
     // Round by round, so that what the machine does meanwhile touches all of them.
     for _ in 0..options.rounds {
         for (variant, entries) in first.iter().zip(&mut rounds) {
-            entries.extend(measure(*variant, options, &mut book, &mut stores, 0.0, tell)?);
+            entries.extend(measure(*variant, options, &mut book, &mut stores, 0.0, tell));
         }
     }
     book.entries = rounds.into_iter().filter_map(Entry::middle).collect();
-    let half = book.entry(Variant::Spoor.key()).map_or(0.0, half_of);
+    let half = book.entry(Variant::Spoor.key()).map(half_of);
     for variant in last {
-        let entry = measure(variant, options, &mut book, &mut stores, half, tell)?;
-        book.entries.extend(entry);
+        match half {
+            None if variant.is_half() => {
+                book.left_out.push(format!("{}: nobody knows of what it is half", variant.name(options)));
+            }
+            _ => {
+                let entry = measure(variant, options, &mut book, &mut stores, half.unwrap_or(0.0), tell);
+                book.entries.extend(entry);
+            }
+        }
     }
     ratios::compare(&mut book);
     Ok(book)
 }
 
-/// Measures one. What does not start is noted in `book`; there is no entry then.
+/// Measures one. If it fails that is noted in `book`, once; there is no entry then.
 fn measure(
     variant: Variant,
     options: &Options,
@@ -196,21 +210,18 @@ fn measure(
     stores: &mut Stores,
     half: f64,
     tell: &mut dyn FnMut(&Entry),
-) -> Result<Option<Entry>, Fault> {
+) -> Option<Entry> {
     match runs::run(variant, options, &book.machine, stores, half) {
         Ok(entry) => {
             tell(&entry);
-            Ok(Some(entry))
+            Some(entry)
         }
         Err(error) => {
             let reason = format!("{}: {error}", variant.name(options));
-            if !variant.takes_postgres() {
-                return Err(reason.into());
+            if !book.failed.contains(&reason) {
+                book.failed.push(reason);
             }
-            if !book.left_out.contains(&reason) {
-                book.left_out.push(reason);
-            }
-            Ok(None)
+            None
         }
     }
 }

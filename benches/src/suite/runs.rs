@@ -319,7 +319,12 @@ impl Run<'_> {
     /// A figure without events is none.
     pub(super) fn stored(&self, entry: Entry) -> Result<Entry, Fault> {
         if entry.counts.stored == 0 {
-            return Err(format!("{}: nothing was stored", self.variant.name(self.options)).into());
+            let counts = entry.counts;
+            return Err(format!(
+                "nothing was stored in the {} s that were measured: {counts:?}",
+                entry.seconds
+            )
+            .into());
         }
         Ok(entry)
     }
