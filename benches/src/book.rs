@@ -20,6 +20,8 @@ pub struct Book {
     pub ratios: Vec<Ratio>,
     /// What was not measured, and why.
     pub left_out: Vec<String>,
+    /// What was to be measured and failed, and how.
+    pub failed: Vec<String>,
 }
 
 /// What one variant came to.
@@ -51,6 +53,34 @@ pub struct Entry {
     pub sync: Option<Latency>,
     /// Checkpoints that ended in it.
     pub checkpoints: Option<u64>,
+    /// What was read meanwhile.
+    pub reads: Option<Reads>,
+    /// What only this variant has.
+    pub figures: Vec<Figure>,
+}
+
+/// Profiles read while others wrote.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reads {
+    /// Reads that were answered with a profile, a second.
+    pub reads_per_s: f64,
+    /// Reads that were not.
+    pub failed: u64,
+    /// How long they took, from when each was due.
+    pub latency: Latency,
+}
+
+/// A figure that stands for itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figure {
+    /// Its short name.
+    pub key: &'static str,
+    /// What it is.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// Of what.
+    pub unit: &'static str,
 }
 
 /// Processor time.
@@ -72,10 +102,36 @@ pub struct Cost {
 pub struct Ratio {
     /// What is divided by what.
     pub name: String,
-    /// What came out.
-    pub value: f64,
+    /// What came out; nothing, if it was not measured.
+    pub value: Option<f64>,
     /// What it is to be, if that was said.
     pub aim: Option<Aim>,
+    /// Whether it is.
+    pub verdict: Option<Verdict>,
+}
+
+/// What became of an aim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is so.
+    Held,
+    /// It is not.
+    Missed,
+    /// Nobody knows.
+    NotMeasured,
+}
+
+impl Verdict {
+    /// As a person reads it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Missed => "missed",
+            Self::NotMeasured => "not measured",
+        }
+    }
 }
 
 /// What a figure is to be.
@@ -88,13 +144,35 @@ pub enum Aim {
     AtMost(f64),
 }
 
-impl Aim {
-    /// Whether `value` is so.
+impl Figure {
+    /// The value with its unit, as a person reads it.
     #[must_use]
-    pub fn is_reached(self, value: f64) -> bool {
-        match self {
+    pub fn amount(&self) -> String {
+        let digits = if self.value >= 100.0 { 0 } else { 3 };
+        format!("{:.digits$} {}", self.value, self.unit)
+    }
+}
+
+impl Ratio {
+    /// The value as a person reads it.
+    #[must_use]
+    pub fn figure(&self) -> String {
+        self.value.map(|value| format!("{value:.3}")).unwrap_or_default()
+    }
+}
+
+impl Aim {
+    /// What becomes of it with `value`.
+    #[must_use]
+    pub fn verdict(self, value: Option<f64>) -> Verdict {
+        let held = value.map(|value| match self {
             Self::AtLeast(least) => value >= least,
             Self::AtMost(most) => value <= most,
+        });
+        match held {
+            Some(true) => Verdict::Held,
+            Some(false) => Verdict::Missed,
+            None => Verdict::NotMeasured,
         }
     }
 }
@@ -126,7 +204,15 @@ impl Entry {
             cost: None,
             sync: None,
             checkpoints: None,
+            reads: None,
+            figures: Vec::new(),
         }
+    }
+
+    /// The figure `key`.
+    #[must_use]
+    pub fn figure(&self, key: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
     }
 
     /// Of several rounds the one in the middle, that of two the slower one.
@@ -148,10 +234,12 @@ impl Book {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// Notes `value` under `name`, if there is one.
+    /// Notes `value` under `name`, if there is one, or an aim that it should be held to.
     pub fn compare(&mut self, name: &str, value: Option<f64>, aim: Option<Aim>) {
-        if let Some(value) = value.filter(|value| value.is_finite()) {
-            self.ratios.push(Ratio { name: name.to_owned(), value, aim });
+        let value = value.filter(|value| value.is_finite());
+        if value.is_some() || aim.is_some() {
+            let verdict = aim.map(|aim| aim.verdict(value));
+            self.ratios.push(Ratio { name: name.to_owned(), value, aim, verdict });
         }
     }
 
@@ -179,6 +267,9 @@ impl Book {
         self.write_ratios(&mut out);
         for reason in &self.left_out {
             let _ = writeln!(out, "not measured: {reason}");
+        }
+        for reason in &self.failed {
+            let _ = writeln!(out, "FAILED: {reason}");
         }
         out
     }
@@ -233,6 +324,22 @@ impl Book {
                 entry.checkpoints.unwrap_or(0)
             );
         }
+        if let Some(reads) = &entry.reads {
+            let latency = &reads.latency;
+            let _ = writeln!(
+                out,
+                "{}: {:.0} reads/s, p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms; {} failed",
+                entry.name,
+                reads.reads_per_s,
+                millis(latency.p50_us),
+                millis(latency.p99_us),
+                millis(latency.p999_us),
+                reads.failed
+            );
+        }
+        for figure in &entry.figures {
+            let _ = writeln!(out, "{}: {} {}", entry.name, figure.name, figure.amount());
+        }
         let threads = entry.cost.iter().flat_map(|cost| &cost.threads_us_per_event);
         let threads: Vec<String> =
             threads.filter(|(_, us)| **us >= 0.05).map(|(name, us)| format!("{name} {us:.1}")).collect();
@@ -247,10 +354,9 @@ impl Book {
             out.push('\n');
         }
         for ratio in &self.ratios {
-            let _ = write!(out, "{:width$} {:>9.3}", ratio.name, ratio.value);
-            if let Some(aim) = ratio.aim {
-                let verdict = if aim.is_reached(ratio.value) { "reached" } else { "missed" };
-                let _ = write!(out, "  {aim}: {verdict}");
+            let _ = write!(out, "{:width$} {:>9}", ratio.name, ratio.figure());
+            if let (Some(aim), Some(verdict)) = (ratio.aim, ratio.verdict) {
+                let _ = write!(out, "  {aim}: {}", verdict.word());
             }
             out.push('\n');
         }
@@ -287,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aim_says_whether_it_is_reached() {
+    fn an_aim_says_whether_it_is_held() {
         let machine = Machine::here(std::path::Path::new(".")).unwrap();
         let mut book = Book {
             title: "a run".to_owned(),
@@ -295,13 +401,28 @@ mod tests {
             entries: vec![entry(30)],
             ratios: Vec::new(),
             left_out: vec!["something".to_owned()],
+            failed: vec!["something else".to_owned()],
         };
         book.compare("rate", book.entry("a").map(|entry| entry.events_per_s), Some(Aim::AtLeast(31.0)));
         book.compare("wait", Some(2.0), Some(Aim::AtMost(2.0)));
         book.compare("nothing", None, None);
+        book.compare("unknown", None, Some(Aim::AtLeast(8.0)));
         let text = book.text();
-        assert!(text.contains("at least 31: missed") && text.contains("at most 2: reached"), "{text}");
-        assert!(text.contains("not measured: something"), "{text}");
-        assert_eq!(book.ratios.len(), 2);
+        assert!(text.contains("at least 31: missed") && text.contains("at most 2: held"), "{text}");
+        assert!(text.contains("at least 8: not measured"), "{text}");
+        assert!(
+            text.contains("not measured: something") && text.contains("FAILED: something else"),
+            "{text}"
+        );
+        assert_eq!(book.ratios.len(), 3);
+        let json = serde_json::to_value(&book).unwrap();
+        assert_eq!(json["ratios"][0]["verdict"], "missed");
+        assert_eq!(json["ratios"][2]["verdict"], "not_measured");
+        assert!(json["ratios"][2]["value"].is_null());
+        let page = crate::page::html(&book);
+        assert!(page.contains("Failed: something else"), "{page}");
+        for cell in ["<td class='missed'>at least 31: missed", "<td class='held'>at most 2: held"] {
+            assert!(page.contains(cell), "{page}");
+        }
     }
 }

@@ -177,6 +177,29 @@ impl Client {
         Ok(())
     }
 
+    /// Goes on until its traffic has made `events` events, and all are answered. `progress` is told, now and then, how
+    /// many are stored.
+    ///
+    /// # Errors
+    /// If a request was not stored.
+    pub fn fill(&mut self, events: u64, mut progress: impl FnMut(u64)) -> Result<(), Fault> {
+        let mut submitted = 0;
+        while self.traffic.made() < events {
+            self.submit()?;
+            submitted += 1;
+            if submitted % LOOK_EVERY == 0 {
+                progress(self.stored);
+            }
+        }
+        self.settle()
+    }
+
+    /// The traffic, to go on with.
+    #[must_use]
+    pub fn into_traffic(self) -> Traffic {
+        self.traffic
+    }
+
     /// Goes on until a checkpoint ends.
     fn run_to_checkpoint(&mut self, progress: &mut impl FnMut(u64)) -> Result<Status, Fault> {
         let before = self.engine.status().checkpoint_position;

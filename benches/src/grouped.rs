@@ -38,6 +38,26 @@ pub fn run(
     Ok(())
 }
 
+/// Goes on until `traffic` has made `events` events, in commits of `group` requests at most: the same events for every
+/// store. `told` is told how many.
+///
+/// # Errors
+/// If the store fails.
+pub fn fill(
+    store: &mut dyn GroupStore,
+    traffic: &mut Traffic,
+    events: u64,
+    group: usize,
+    told: &mut dyn FnMut(u64),
+) -> Result<(), Fault> {
+    while traffic.made() < events {
+        let left = usize::try_from(events - traffic.made()).unwrap_or(group);
+        commit_next(store, traffic, group.min(left))?;
+        told(traffic.made());
+    }
+    Ok(())
+}
+
 /// Goes on for `warm_up`, and then for `duration`, which is measured: events stored, and the time that each
 /// commit took.
 ///

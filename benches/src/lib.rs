@@ -12,6 +12,7 @@ pub mod usage;
 
 pub mod embedded;
 pub mod grouped;
+pub mod layout;
 pub mod logged;
 pub mod plain;
 pub mod rows;
@@ -22,6 +23,9 @@ pub mod limit;
 pub mod servers;
 
 pub mod postgres;
+
+pub mod filled;
+pub mod growth;
 
 pub mod load;
 

@@ -1,6 +1,7 @@
 //! A report as one page of HTML that needs nothing else: tables, and plots as inline SVG.
 
-use crate::book::{Book, Entry, millis};
+use crate::book::{Book, Entry, Figure, Reads, Verdict, millis};
+use crate::measure::Latency;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 760.0;
@@ -23,7 +24,7 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px; margin: 2rem au
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8884; }
 td:first-child, th:first-child { text-align: left; }
-.reached { color: #2f9e62; } .missed { color: #c23a3a; }
+.held { color: #2f9e62; } .missed { color: #c23a3a; }
 svg text { fill: currentColor; font-size: 11px; }
 svg .grid { stroke: #8884; } svg .line { fill: none; stroke-width: 1.7; }
 .legend span { margin-right: 1.2rem; white-space: nowrap; }
@@ -135,13 +136,17 @@ fn plot(out: &mut String, title: &str, x: &Axis, y: &Axis, lines: &[Line<'_>]) {
 }
 
 fn latencies(out: &mut String, entries: &[Entry]) {
-    let lines: Vec<Line<'_>> = entries
+    let own = entries.iter().filter_map(|entry| Some((entry.name.clone(), entry.latency.as_ref()?)));
+    let reads = entries
         .iter()
-        .filter_map(|entry| {
-            let curve = &entry.latency.as_ref()?.curve;
-            let place = |percentile: f64| (1.0 / (1.0 - percentile / 100.0)).min(1e5);
-            let points = curve.iter().map(|(percentile, us)| (place(*percentile), millis(*us))).collect();
-            Some(Line { name: &entry.name, points })
+        .filter_map(|entry| Some((format!("{}: reads", entry.name), &entry.reads.as_ref()?.latency)));
+    let curves: Vec<(String, &Latency)> = own.chain(reads).collect();
+    let place = |percentile: f64| (1.0 / (1.0 - percentile / 100.0)).min(1e5);
+    let lines: Vec<Line<'_>> = curves
+        .iter()
+        .map(|(name, latency)| Line {
+            name,
+            points: latency.curve.iter().map(|(percentile, us)| (place(*percentile), millis(*us))).collect(),
         })
         .collect();
     let values = || lines.iter().flat_map(|line| line.points.iter().map(|(_, ms)| *ms));
@@ -226,8 +231,22 @@ fn entries_table(out: &mut String, book: &Book) {
             None => out.push_str("<td></td><td></td><td></td>"),
         }
         let _ = write!(out, "<td>{}</td></tr>", entry.counts.failed);
+        if let Some(reads) = &entry.reads {
+            reads_row(out, entry, reads);
+        }
     }
     out.push_str("</table></div>");
+}
+
+/// Reads have a row of their own below what was written meanwhile.
+fn reads_row(out: &mut String, entry: &Entry, reads: &Reads) {
+    let _ = write!(out, "<tr><td>{}: reads</td>", escaped(&entry.name));
+    let _ = write!(out, "<td>{:.0}</td><td></td>", reads.reads_per_s);
+    let latency = &reads.latency;
+    for us in [latency.p50_us, latency.p99_us, latency.p999_us, latency.max_us] {
+        let _ = write!(out, "<td>{:.3}</td>", millis(us));
+    }
+    let _ = write!(out, "<td></td><td></td><td></td><td>{}</td></tr>", reads.failed);
 }
 
 fn ratios_table(out: &mut String, book: &Book) {
@@ -236,18 +255,32 @@ fn ratios_table(out: &mut String, book: &Book) {
     }
     out.push_str("<h2>Ratios</h2><table><tr><th></th><th></th><th>aim</th></tr>");
     for ratio in &book.ratios {
-        let class = match ratio.aim {
-            Some(aim) if aim.is_reached(ratio.value) => "reached",
-            Some(_) => "missed",
-            None => "",
+        let _ = write!(out, "<tr><td>{}</td><td>{}</td>", escaped(&ratio.name), ratio.figure());
+        let _ = match (ratio.aim, ratio.verdict) {
+            (Some(aim), Some(Verdict::NotMeasured)) => write!(out, "<td>{aim}: not measured</td></tr>"),
+            (Some(aim), Some(verdict)) => {
+                write!(out, "<td class='{word}'>{aim}: {word}</td></tr>", word = verdict.word())
+            }
+            _ => write!(out, "<td></td></tr>"),
         };
-        let aim = ratio.aim.map(|aim| aim.to_string()).unwrap_or_default();
-        let _ = write!(
-            out,
-            "<tr><td>{}</td><td class='{class}'>{:.3}</td><td>{aim}</td></tr>",
-            escaped(&ratio.name),
-            ratio.value
-        );
+    }
+    out.push_str("</table>");
+}
+
+/// What only some variants have.
+fn figures_table(out: &mut String, book: &Book) {
+    let figures: Vec<(&str, &Figure)> = book
+        .entries
+        .iter()
+        .flat_map(|entry| entry.figures.iter().map(|figure| (entry.name.as_str(), figure)))
+        .collect();
+    if figures.is_empty() {
+        return;
+    }
+    out.push_str("<h2>Figures</h2><table>");
+    for (name, figure) in figures {
+        let (what, amount) = (escaped(&figure.name), figure.amount());
+        let _ = write!(out, "<tr><td>{}: {what}</td><td>{amount}</td></tr>", escaped(name));
     }
     out.push_str("</table>");
 }
@@ -279,8 +312,12 @@ pub fn html(book: &Book) -> String {
     for reason in &book.left_out {
         let _ = write!(out, "<p>Not measured: {}</p>", escaped(reason));
     }
+    for reason in &book.failed {
+        let _ = write!(out, "<p class='missed'>Failed: {}</p>", escaped(reason));
+    }
     ratios_table(&mut out, book);
     entries_table(&mut out, book);
+    figures_table(&mut out, book);
     latencies(&mut out, &book.entries);
     rates(&mut out, &book.entries);
     worst(&mut out, &book.entries);

@@ -5,7 +5,6 @@
 use crate::Fault;
 use crate::limit::{AppendOnly, OnlyTakes, ParseOnly};
 use crate::metered::MeteredDisk;
-use crate::traffic::settings;
 use spoor::{Engine, Environment, Settings};
 use spoor_server::http::address::Address;
 use spoor_server::http::{Server, serve_store};
@@ -96,14 +95,14 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Starts `program` with its data in `dir`, which is there, and waits until it listens. Sessions end after
-    /// `inactivity_ms`.
+    /// Starts `program` with its data in `dir`, which is there, and waits until it listens. `settings` are those of the
+    /// traffic; of the store, it is told how much memory it may take.
     ///
     /// # Errors
     /// If it does not start.
-    pub fn start(program: &Path, dir: &Path, inactivity_ms: i64) -> Result<Self, Fault> {
+    pub fn start(program: &Path, dir: &Path, settings: &Settings) -> Result<Self, Fault> {
         let (data, config) = (dir.join("data"), dir.join("spoor.toml"));
-        std::fs::write(&config, configuration(&settings(inactivity_ms)))?;
+        std::fs::write(&config, configuration(settings))?;
         let mut child = Command::new(program)
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--data"])
@@ -164,9 +163,13 @@ pub fn built_beside() -> Result<PathBuf, Fault> {
     Err(format!("{} is not there: build it with the same profile", program.display()).into())
 }
 
-/// The sources and identifiers of the traffic, as an operator writes them.
+/// The memory of the store, and the sources and identifiers of the traffic, as an operator writes them.
 fn configuration(settings: &Settings) -> String {
-    let mut out = String::new();
+    let store = &settings.store;
+    let mut out = format!(
+        "[server]\nlog = \"warn\"\n[store]\ncache = \"{}B\"\noverlay = \"{}B\"\n",
+        store.cache_bytes, store.overlay_bytes
+    );
     for (name, source) in &settings.sources {
         let ids = match source.profile_ids {
             spoor::settings::ProfileIds::Client => "client",
@@ -188,17 +191,20 @@ fn configuration(settings: &Settings) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::traffic::settings;
     use spoor_server::settings::{Flags, load_from};
 
     #[test]
     fn the_process_is_told_what_the_traffic_needs() {
-        let wanted = settings(30_000);
+        let mut wanted = settings(30_000);
+        (wanted.store.cache_bytes, wanted.store.overlay_bytes) = (48 << 20, 3_000_000);
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("spoor.toml");
         std::fs::write(&file, configuration(&wanted)).unwrap();
         let flags = Flags { config: Some(file), ..Flags::default() };
         let loaded = load_from(&flags, &[]).unwrap().configuration;
         assert_eq!(loaded.engine.sources, wanted.sources);
+        assert_eq!(loaded.engine.store, wanted.store);
         assert_eq!(loaded.engine.identifiers["ssn"], wanted.identifiers["ssn"]);
     }
 }

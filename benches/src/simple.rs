@@ -9,16 +9,16 @@
 
 use crate::Fault;
 use crate::grouped::GroupStore;
+use crate::layout::{Counted, Layout, store};
 use bincode::{Decode, Encode};
 use redb::{
-    Database, Durability, MultimapTable, MultimapTableDefinition, ReadableTable, Table, TableDefinition,
-    WriteTransaction,
+    Database, Durability, MultimapTable, MultimapTableDefinition, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
 };
 use spoor::store::record::encode_command;
-use spoor::{Clock, Event, Json, SystemClock, Timestamp, TrackRequest};
+use spoor::{Event, Json, TrackRequest};
 use std::collections::BTreeMap;
 use std::path::Path;
-use uuid::Uuid;
 
 const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions");
 const PROFILES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("profiles");
@@ -77,7 +77,8 @@ struct Numbers {
 }
 
 /// The tables of one transaction, and the rows that it has read or changed.
-struct Group<'t> {
+struct Group<'t, 'n> {
+    next: &'n mut Numbers,
     sessions: Table<'t, &'static str, &'static [u8]>,
     profiles: Table<'t, u64, &'static [u8]>,
     profile_ids: Table<'t, &'static str, u64>,
@@ -102,15 +103,33 @@ impl Simple {
     }
 }
 
+impl Simple {
+    /// Opens what [`Simple::create`] made.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let database = Database::open(path)?;
+        let read = database.begin_read()?;
+        let event = read.open_table(EVENTS)?.last()?.map_or(0, |row| row.0.value());
+        // The number of a profile that was merged may be given again: nothing leads to it.
+        let profile = read.open_table(PROFILES)?.last()?.map_or(0, |row| row.0.value());
+        let stored = read.open_table(EVENTS)?.len()?;
+        Ok(Self { database, next: Numbers { event: event + 1, profile: profile + 1, stored } })
+    }
+}
+
 impl GroupStore for Simple {
     fn commit(&mut self, requests: &[TrackRequest]) -> Result<Vec<String>, Fault> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         let mut given = Vec::with_capacity(requests.len());
         {
-            let mut group = Group::open(&transaction)?;
+            let mut group = Group::open(&transaction, &mut self.next)?;
             for request in requests {
-                given.push(group.store(request, &mut self.next)?);
+                let (id, stored) = store(&mut group, request)?;
+                group.next.stored += stored;
+                given.push(id);
             }
             group.write()?;
         }
@@ -123,9 +142,10 @@ impl GroupStore for Simple {
     }
 }
 
-impl<'t> Group<'t> {
-    fn open(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
+impl<'t, 'n> Group<'t, 'n> {
+    fn open(transaction: &'t WriteTransaction, next: &'n mut Numbers) -> Result<Self, Fault> {
         Ok(Self {
+            next,
             sessions: transaction.open_table(SESSIONS)?,
             profiles: transaction.open_table(PROFILES)?,
             profile_ids: transaction.open_table(PROFILE_IDS)?,
@@ -140,92 +160,125 @@ impl<'t> Group<'t> {
         })
     }
 
-    /// Stores a request; returns the id of its profile.
-    fn store(&mut self, request: &TrackRequest, next: &mut Numbers) -> Result<String, Fault> {
-        let id = request.session.as_deref().unwrap_or_default();
-        let now = SystemClock.now();
-        let known = self.read_session(id)?;
-        let number = if known {
-            self.session_rows.get(id).map_or(0, |row| row.profile)
-        } else {
-            self.profile_of(request, now, &mut next.profile)?
-        };
-        self.read_profile(number)?;
-        let mut new = Vec::new();
-        for event in &request.events {
-            let event_id = event.id.as_deref().unwrap_or_default();
-            if self.repeats.get((id, event_id))?.is_none() {
-                self.repeats.insert((id, event_id), next.event)?;
-                new.push(event);
-            }
+    /// Whether there is such a session; its row is at hand then.
+    fn read_session(&mut self, id: &str) -> Result<bool, Fault> {
+        if self.session_rows.contains_key(id) {
+            return Ok(true);
         }
-        if !new.is_empty() {
-            if !known {
-                self.profile_sessions.insert(number, id)?;
-            }
-            self.count(id, number, known, &new, now)?;
-            next.event += new.len() as u64;
-            next.stored += new.len() as u64;
-            self.events.insert(next.event - 1, encode_command(request).as_slice())?;
-        }
-        let mut owner = number;
-        for (namespace, value) in new.iter().flat_map(|event| &event.identifiers) {
-            owner = self.identify(owner, namespace, value)?;
-        }
-        Ok(self.profile_rows.get(&owner).map(|row| row.id.clone()).unwrap_or_default())
+        let Some(row) = self.sessions.get(id)? else { return Ok(false) };
+        let (row, _) = bincode::decode_from_slice(row.value(), bincode::config::standard())?;
+        self.session_rows.insert(id.to_owned(), row);
+        Ok(true)
     }
 
-    /// Counts the new events of a request in its session and its profile.
-    fn count(
-        &mut self,
-        id: &str,
-        number: u64,
-        known: bool,
-        new: &[&Event],
-        now: Timestamp,
-    ) -> Result<(), Fault> {
-        let Some(profile) = self.profile_rows.get_mut(&number) else { return Err("no profile".into()) };
-        let session = self.session_rows.entry(id.to_owned()).or_insert_with(|| SessionRow {
-            profile: number,
-            started: i64::MAX,
-            ..SessionRow::default()
-        });
-        profile.sessions += u64::from(!known);
-        for event in new {
-            let time = event.time.unwrap_or(now).0;
-            (session.started, session.last) = (session.started.min(time), session.last.max(time));
-            (profile.first, profile.last) = (profile.first.min(time), profile.last.max(time));
-            session.events += 1;
-            profile.events += 1;
-            session.conversions += u64::from(event.event_type == "purchase");
-            if event.event_type == "page-view" {
-                session.page_views += 1;
-                profile.page_views += 1;
-                let page = event.properties.as_ref().and_then(page);
-                session.entry = session.entry.take().or_else(|| page.clone());
-                session.exit = page;
-            }
+    fn read_profile(&mut self, number: u64) -> Result<(), Fault> {
+        if self.profile_rows.contains_key(&number) {
+            return Ok(());
+        }
+        if let Some(row) = self.profiles.get(number)? {
+            let (row, _) = bincode::decode_from_slice(row.value(), bincode::config::standard())?;
+            self.profile_rows.insert(number, row);
         }
         Ok(())
     }
 
-    /// Gives profile `number` an identifier. If another has it, the younger of the two becomes a part of the
-    /// older. Returns the profile that has it then.
-    fn identify(&mut self, number: u64, namespace: &str, value: &str) -> Result<u64, Fault> {
-        let owner = self.identifiers.get((namespace, value))?.map(|owner| owner.value());
-        match owner {
-            Some(owner) if owner == number => Ok(number),
-            Some(owner) => {
-                let (winner, loser) = (owner.min(number), owner.max(number));
-                self.merge(winner, loser)?;
-                Ok(winner)
-            }
-            None => {
-                self.identifiers.insert((namespace, value), number)?;
-                self.profile_identifiers.insert(number, (namespace, value))?;
-                Ok(number)
-            }
+    fn write(mut self) -> Result<(), Fault> {
+        let config = bincode::config::standard();
+        for (id, row) in &self.session_rows {
+            self.sessions.insert(id.as_str(), bincode::encode_to_vec(row, config)?.as_slice())?;
         }
+        for (number, row) in &self.profile_rows {
+            self.profiles.insert(number, bincode::encode_to_vec(row, config)?.as_slice())?;
+        }
+        Ok(())
+    }
+}
+
+impl Layout for Group<'_, '_> {
+    type Session = String;
+    type Profile = u64;
+
+    fn session(&mut self, id: &str) -> Result<Option<(String, u64)>, Fault> {
+        if !self.read_session(id)? {
+            return Ok(None);
+        }
+        let profile = self.session_rows.get(id).map_or(0, |row| row.profile);
+        self.read_profile(profile)?;
+        Ok(Some((id.to_owned(), profile)))
+    }
+
+    fn profile(&mut self, id: &str) -> Result<Option<u64>, Fault> {
+        let number = self.profile_ids.get(id)?.map(|number| number.value());
+        number.map_or(Ok(()), |number| self.read_profile(number))?;
+        Ok(number)
+    }
+
+    fn new_profile(&mut self, id: &str, now: i64) -> Result<u64, Fault> {
+        let number = self.next.profile;
+        self.next.profile += 1;
+        self.profile_ids.insert(id, number)?;
+        self.profile_aliases.insert(number, id)?;
+        let row = ProfileRow { id: id.to_owned(), created: now, first: i64::MAX, ..ProfileRow::default() };
+        self.profile_rows.insert(number, row);
+        Ok(number)
+    }
+
+    fn new_session(&mut self, id: &str, profile: u64, _: i64) -> Result<String, Fault> {
+        self.profile_sessions.insert(profile, id)?;
+        let row = SessionRow { profile, started: i64::MAX, ..SessionRow::default() };
+        self.session_rows.insert(id.to_owned(), row);
+        Ok(id.to_owned())
+    }
+
+    /// Each event keeps the request that it came in, since here a request has one.
+    fn insert(
+        &mut self,
+        session: &String,
+        request: &TrackRequest,
+        event: &Event,
+        _: i64,
+    ) -> Result<bool, Fault> {
+        let event_id = event.id.as_deref().unwrap_or_default();
+        if self.repeats.get((session.as_str(), event_id))?.is_some() {
+            return Ok(false);
+        }
+        let number = self.next.event;
+        self.next.event += 1;
+        self.repeats.insert((session.as_str(), event_id), number)?;
+        self.events.insert(number, encode_command(request).as_slice())?;
+        Ok(true)
+    }
+
+    fn count(&mut self, session: &String, profile: u64, counted: &Counted) -> Result<(), Fault> {
+        let (Some(session), Some(profile)) =
+            (self.session_rows.get_mut(session), self.profile_rows.get_mut(&profile))
+        else {
+            return Err("no session, or no profile".into());
+        };
+        let time = counted.time;
+        (session.started, session.last) = (session.started.min(time), session.last.max(time));
+        (profile.first, profile.last) = (profile.first.min(time), profile.last.max(time));
+        session.events += 1;
+        profile.events += 1;
+        profile.sessions += u64::from(counted.new_session);
+        session.conversions += u64::from(counted.conversion);
+        if counted.view {
+            session.page_views += 1;
+            profile.page_views += 1;
+            session.entry = session.entry.take().or_else(|| counted.page.clone());
+            session.exit.clone_from(&counted.page);
+        }
+        Ok(())
+    }
+
+    fn owner(&mut self, namespace: &str, value: &str) -> Result<Option<u64>, Fault> {
+        Ok(self.identifiers.get((namespace, value))?.map(|owner| owner.value()))
+    }
+
+    fn own(&mut self, namespace: &str, value: &str, profile: u64) -> Result<(), Fault> {
+        self.identifiers.insert((namespace, value), profile)?;
+        self.profile_identifiers.insert(profile, (namespace, value))?;
+        Ok(())
     }
 
     fn merge(&mut self, winner: u64, loser: u64) -> Result<(), Fault> {
@@ -275,69 +328,14 @@ impl<'t> Group<'t> {
         Ok(())
     }
 
-    /// Whether there is such a session; its row is at hand then.
-    fn read_session(&mut self, id: &str) -> Result<bool, Fault> {
-        if self.session_rows.contains_key(id) {
-            return Ok(true);
-        }
-        let Some(row) = self.sessions.get(id)? else { return Ok(false) };
-        let (row, _) = bincode::decode_from_slice(row.value(), bincode::config::standard())?;
-        self.session_rows.insert(id.to_owned(), row);
-        Ok(true)
-    }
-
-    fn read_profile(&mut self, number: u64) -> Result<(), Fault> {
-        if self.profile_rows.contains_key(&number) {
-            return Ok(());
-        }
-        if let Some(row) = self.profiles.get(number)? {
-            let (row, _) = bincode::decode_from_slice(row.value(), bincode::config::standard())?;
-            self.profile_rows.insert(number, row);
-        }
+    /// It keeps none.
+    fn set_traits(&mut self, _: u64, _: &[(String, Json)]) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// The profile of the id that was sent, or a new one.
-    fn profile_of(
-        &mut self,
-        request: &TrackRequest,
-        now: Timestamp,
-        next_profile: &mut u64,
-    ) -> Result<u64, Fault> {
-        if let Some(sent) = request.profile.as_deref()
-            && let Some(number) = self.profile_ids.get(sent)?
-        {
-            return Ok(number.value());
-        }
-        let id = request.profile.clone().unwrap_or_else(|| Uuid::from_u128(rand::random()).to_string());
-        let number = *next_profile;
-        *next_profile += 1;
-        self.profile_ids.insert(id.as_str(), number)?;
-        self.profile_aliases.insert(number, id.as_str())?;
-        let row = ProfileRow { id, created: now.0, first: i64::MAX, ..ProfileRow::default() };
-        self.profile_rows.insert(number, row);
-        Ok(number)
+    fn profile_id(&mut self, profile: u64) -> Result<String, Fault> {
+        Ok(self.profile_rows.get(&profile).ok_or("no profile")?.id.clone())
     }
-
-    fn write(mut self) -> Result<(), Fault> {
-        let config = bincode::config::standard();
-        for (id, row) in &self.session_rows {
-            self.sessions.insert(id.as_str(), bincode::encode_to_vec(row, config)?.as_slice())?;
-        }
-        for (number, row) in &self.profile_rows {
-            self.profiles.insert(number, bincode::encode_to_vec(row, config)?.as_slice())?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(serde::Deserialize)]
-struct Page {
-    path: Option<String>,
-}
-
-fn page(properties: &Json) -> Option<String> {
-    serde_json::from_str::<Page>(properties.as_str()).ok()?.path
 }
 
 #[cfg(test)]
@@ -345,8 +343,6 @@ mod tests {
     use super::*;
     use crate::grouped::run;
     use crate::traffic::{Shape, Traffic};
-    use redb::ReadableDatabase;
-    use redb::ReadableTableMetadata;
 
     #[test]
     fn repeats_are_stored_once_merges_move_everything_and_rows_add_up() {

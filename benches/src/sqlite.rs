@@ -6,8 +6,9 @@
 
 use crate::Fault;
 use crate::grouped::GroupStore;
+use crate::layout::{Counted, Layout, store};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use spoor::{Clock, Event, Json, SystemClock, TrackRequest};
+use spoor::{Event, Json, TrackRequest};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -52,6 +53,22 @@ impl Sqlite {
     /// # Errors
     /// If it cannot be made, or would not be durable.
     pub fn create(path: &Path) -> Result<Self, Fault> {
+        let made = Self::connect(path)?;
+        made.connection.execute_batch(TABLES)?;
+        Ok(made)
+    }
+
+    /// Opens what [`Sqlite::create`] made.
+    ///
+    /// # Errors
+    /// As [`Sqlite::create`].
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let opened = Self::connect(path)?;
+        let stored: i64 = opened.connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
+        Ok(Self { stored: u64::try_from(stored)?, ..opened })
+    }
+
+    fn connect(path: &Path) -> Result<Self, Fault> {
         let connection = Connection::open(path)?;
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
@@ -63,7 +80,6 @@ impl Sqlite {
         if level != 2 {
             return Err("SQLite does not sync its log at each commit".into());
         }
-        connection.execute_batch(TABLES)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         Ok(Self { connection, stored: 0 })
     }
@@ -71,12 +87,16 @@ impl Sqlite {
 
 impl GroupStore for Sqlite {
     fn commit(&mut self, requests: &[TrackRequest]) -> Result<Vec<String>, Fault> {
-        let transaction = self.connection.transaction()?;
-        let mut stored = 0;
-        let given = requests.iter().map(|request| store(&transaction, request, &mut stored));
-        let given = given.collect::<Result<_, Fault>>()?;
-        transaction.commit()?;
-        self.stored += stored;
+        let mut rows = Rows(self.connection.transaction()?);
+        let mut given = Vec::with_capacity(requests.len());
+        let mut all = 0;
+        for request in requests {
+            let (id, stored) = store(&mut rows, request)?;
+            given.push(id);
+            all += stored;
+        }
+        rows.0.commit()?;
+        self.stored += all;
         Ok(given)
     }
 
@@ -85,157 +105,147 @@ impl GroupStore for Sqlite {
     }
 }
 
-fn store(rows: &Transaction<'_>, request: &TrackRequest, stored: &mut u64) -> Result<String, Fault> {
-    let now = SystemClock.now().0;
-    let id = uuid(request.session.as_deref())?;
-    let known: Option<(i64, i64)> = rows
-        .prepare_cached("SELECT number, profile FROM session WHERE id = ?1")?
-        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let (session, mut profile) = match known {
-        Some(known) => known,
-        None => new_session(rows, id, request.profile.as_deref(), now)?,
-    };
-    let mut new_here = known.is_none();
-    for event in &request.events {
-        let time = event.time.map_or(now, |time| time.0);
-        let inserted = rows
+/// The tables in one transaction.
+struct Rows<'c>(Transaction<'c>);
+
+impl Layout for Rows<'_> {
+    type Session = i64;
+    type Profile = i64;
+
+    fn session(&mut self, id: &str) -> Result<Option<(i64, i64)>, Fault> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT number, profile FROM session WHERE id = ?1")?
+            .query_row([Uuid::parse_str(id)?.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?)
+    }
+
+    fn profile(&mut self, id: &str) -> Result<Option<i64>, Fault> {
+        Ok(self
+            .0
+            .prepare_cached("SELECT profile FROM profile_id WHERE id = ?1")?
+            .query_row([Uuid::parse_str(id)?.as_bytes()], |row| row.get(0))
+            .optional()?)
+    }
+
+    fn new_profile(&mut self, id: &str, now: i64) -> Result<i64, Fault> {
+        let id = Uuid::parse_str(id)?;
+        self.0
+            .prepare_cached("INSERT INTO profile (id, created_at) VALUES (?1, ?2)")?
+            .execute(params![id.as_bytes(), now])?;
+        let profile = self.0.last_insert_rowid();
+        self.0
+            .prepare_cached("INSERT INTO profile_id VALUES (?1, ?2)")?
+            .execute(params![id.as_bytes(), profile])?;
+        Ok(profile)
+    }
+
+    fn new_session(&mut self, id: &str, profile: i64, now: i64) -> Result<i64, Fault> {
+        self.0
+            .prepare_cached(
+                "INSERT INTO session (id, profile, started_at, last_seen) VALUES (?1, ?2, ?3, ?3)",
+            )?
+            .execute(params![Uuid::parse_str(id)?.as_bytes(), profile, now])?;
+        Ok(self.0.last_insert_rowid())
+    }
+
+    fn insert(
+        &mut self,
+        session: &i64,
+        request: &TrackRequest,
+        event: &Event,
+        time: i64,
+    ) -> Result<bool, Fault> {
+        let id = Uuid::parse_str(event.id.as_deref().ok_or("an id is missing")?)?;
+        let inserted = self
+            .0
             .prepare_cached(
                 "INSERT INTO event (id, session, type, time, properties, context) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO NOTHING",
             )?
             .execute(params![
-                uuid(event.id.as_deref())?.as_bytes(),
+                id.as_bytes(),
                 session,
                 event.event_type,
                 time,
                 event.properties.as_ref().map(Json::as_str),
                 request.context.as_ref().map(Json::as_str),
             ])?;
-        if inserted == 1 {
-            count(rows, session, profile, event, time, new_here)?;
-            new_here = false;
-            profile = identify(rows, profile, event)?;
-            *stored += 1;
-        }
+        Ok(inserted == 1)
     }
-    let given: Vec<u8> = rows
-        .prepare_cached("SELECT id FROM profile WHERE number = ?1")?
-        .query_row([profile], |row| row.get(0))?;
-    Ok(Uuid::from_slice(&given)?.to_string())
-}
 
-/// Numbers of a session that is made, and of its profile.
-fn new_session(rows: &Transaction<'_>, id: Uuid, sent: Option<&str>, now: i64) -> Result<(i64, i64), Fault> {
-    let sent = sent.map(Uuid::parse_str).transpose()?;
-    let known: Option<i64> = match sent {
-        Some(sent) => rows
-            .prepare_cached("SELECT profile FROM profile_id WHERE id = ?1")?
-            .query_row([sent.as_bytes()], |row| row.get(0))
-            .optional()?,
-        None => None,
-    };
-    let profile = if let Some(profile) = known {
-        profile
-    } else {
-        let id = sent.unwrap_or_else(|| Uuid::from_u128(rand::random()));
-        rows.prepare_cached("INSERT INTO profile (id, created_at) VALUES (?1, ?2)")?
-            .execute(params![id.as_bytes(), now])?;
-        let profile = rows.last_insert_rowid();
-        rows.prepare_cached("INSERT INTO profile_id VALUES (?1, ?2)")?
-            .execute(params![id.as_bytes(), profile])?;
-        profile
-    };
-    rows.prepare_cached("INSERT INTO session (id, profile, started_at, last_seen) VALUES (?1, ?2, ?3, ?3)")?
-        .execute(params![id.as_bytes(), profile, now])?;
-    Ok((rows.last_insert_rowid(), profile))
-}
+    fn count(&mut self, session: &i64, profile: i64, counted: &Counted) -> Result<(), Fault> {
+        let Counted { new_session, time, view, conversion, page } = counted;
+        let (new, view, conversion) = (i64::from(*new_session), i64::from(*view), i64::from(*conversion));
+        self.0
+            .prepare_cached(
+                "UPDATE session SET events = events + 1, page_views = page_views + ?2, conversions = conversions + ?3,
+                     started_at = min(started_at, ?4), last_seen = max(last_seen, ?4),
+                     entry_page = coalesce(entry_page, ?5), exit_page = coalesce(?5, exit_page) WHERE number = ?1",
+            )?
+            .execute(params![session, view, conversion, time, page])?;
+        self.0
+            .prepare_cached(
+                "UPDATE profile SET events = events + 1, sessions = sessions + ?2, page_views = page_views + ?3,
+                     first_seen = min(coalesce(first_seen, ?4), ?4), last_seen = max(coalesce(last_seen, ?4), ?4)
+                 WHERE number = ?1",
+            )?
+            .execute(params![profile, new, view, time])?;
+        Ok(())
+    }
 
-fn count(
-    rows: &Transaction<'_>,
-    session: i64,
-    profile: i64,
-    event: &Event,
-    time: i64,
-    new: bool,
-) -> Result<(), Fault> {
-    let view = i64::from(event.event_type == "page-view");
-    let conversion = i64::from(event.event_type == "purchase");
-    let page = event.properties.as_ref().filter(|_| view == 1).and_then(page);
-    rows.prepare_cached(
-        "UPDATE session SET events = events + 1, page_views = page_views + ?2, conversions = conversions + ?3,
-             started_at = min(started_at, ?4), last_seen = max(last_seen, ?4),
-             entry_page = coalesce(entry_page, ?5), exit_page = coalesce(?5, exit_page) WHERE number = ?1",
-    )?
-    .execute(params![session, view, conversion, time, page])?;
-    rows.prepare_cached(
-        "UPDATE profile SET events = events + 1, sessions = sessions + ?2, page_views = page_views + ?3,
-             first_seen = min(coalesce(first_seen, ?4), ?4), last_seen = max(coalesce(last_seen, ?4), ?4)
-         WHERE number = ?1",
-    )?
-    .execute(params![profile, i64::from(new), view, time])?;
-    Ok(())
-}
-
-/// What an event says about who it was. Returns the profile that has it then.
-fn identify(rows: &Transaction<'_>, profile: i64, event: &Event) -> Result<i64, Fault> {
-    let mut profile = profile;
-    for (namespace, value) in &event.identifiers {
-        let owner: Option<i64> = rows
+    fn owner(&mut self, namespace: &str, value: &str) -> Result<Option<i64>, Fault> {
+        Ok(self
+            .0
             .prepare_cached("SELECT profile FROM identifier WHERE namespace = ?1 AND value = ?2")?
             .query_row(params![namespace, value], |row| row.get(0))
-            .optional()?;
-        match owner {
-            Some(owner) if owner == profile => {}
-            Some(owner) => {
-                // Numbers are given in order: the lower is the older.
-                let (winner, loser) = (owner.min(profile), owner.max(profile));
-                merge(rows, winner, loser)?;
-                profile = winner;
-            }
-            None => {
-                rows.prepare_cached("INSERT INTO identifier VALUES (?1, ?2, ?3)")?
-                    .execute(params![namespace, value, profile])?;
-            }
+            .optional()?)
+    }
+
+    fn own(&mut self, namespace: &str, value: &str, profile: i64) -> Result<(), Fault> {
+        self.0
+            .prepare_cached("INSERT INTO identifier VALUES (?1, ?2, ?3)")?
+            .execute(params![namespace, value, profile])?;
+        Ok(())
+    }
+
+    fn merge(&mut self, winner: i64, loser: i64) -> Result<(), Fault> {
+        for moved in MOVED {
+            self.0.prepare_cached(moved)?.execute([winner, loser])?;
         }
+        self.0.prepare_cached("DELETE FROM profile WHERE number = ?1")?.execute([loser])?;
+        Ok(())
     }
-    if !event.traits.set.is_empty() {
-        let set = event.traits.set.iter().map(|(name, value)| (name.clone(), value.to_value()));
+
+    fn set_traits(&mut self, profile: i64, traits: &[(String, Json)]) -> Result<(), Fault> {
+        let set = traits.iter().map(|(name, value)| (name.clone(), value.to_value()));
         let set: serde_json::Map<String, serde_json::Value> = set.collect();
-        rows.prepare_cached("UPDATE profile SET traits = json_patch(traits, ?2) WHERE number = ?1")?
+        self.0
+            .prepare_cached("UPDATE profile SET traits = json_patch(traits, ?2) WHERE number = ?1")?
             .execute(params![profile, serde_json::to_string(&set)?])?;
+        Ok(())
     }
-    Ok(profile)
+
+    fn profile_id(&mut self, profile: i64) -> Result<String, Fault> {
+        let id: Vec<u8> = self
+            .0
+            .prepare_cached("SELECT id FROM profile WHERE number = ?1")?
+            .query_row([profile], |row| row.get(0))?;
+        Ok(Uuid::from_slice(&id)?.to_string())
+    }
 }
 
-fn merge(rows: &Transaction<'_>, winner: i64, loser: i64) -> Result<(), Fault> {
-    for moved in [
-        "UPDATE session SET profile = ?1 WHERE profile = ?2",
-        "UPDATE identifier SET profile = ?1 WHERE profile = ?2",
-        "UPDATE profile_id SET profile = ?1 WHERE profile = ?2",
-        "UPDATE profile SET events = profile.events + gone.events, sessions = profile.sessions + gone.sessions,
-             page_views = profile.page_views + gone.page_views,
-             first_seen = min(profile.first_seen, gone.first_seen), last_seen = max(profile.last_seen, gone.last_seen),
-             traits = json_patch(profile.traits, gone.traits)
-         FROM profile AS gone WHERE profile.number = ?1 AND gone.number = ?2",
-    ] {
-        rows.prepare_cached(moved)?.execute([winner, loser])?;
-    }
-    rows.prepare_cached("DELETE FROM profile WHERE number = ?1")?.execute([loser])?;
-    Ok(())
-}
-
-fn uuid(id: Option<&str>) -> Result<Uuid, Fault> {
-    Ok(Uuid::parse_str(id.ok_or("an id is missing")?)?)
-}
-
-fn page(properties: &Json) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Page {
-        path: Option<String>,
-    }
-    serde_json::from_str::<Page>(properties.as_str()).ok()?.path
-}
+/// What a merge moves from profile ?2 to profile ?1.
+const MOVED: [&str; 4] = [
+    "UPDATE session SET profile = ?1 WHERE profile = ?2",
+    "UPDATE identifier SET profile = ?1 WHERE profile = ?2",
+    "UPDATE profile_id SET profile = ?1 WHERE profile = ?2",
+    "UPDATE profile SET events = profile.events + gone.events, sessions = profile.sessions + gone.sessions,
+         page_views = profile.page_views + gone.page_views,
+         first_seen = min(profile.first_seen, gone.first_seen), last_seen = max(profile.last_seen, gone.last_seen),
+         traits = json_patch(profile.traits, gone.traits)
+     FROM profile AS gone WHERE profile.number = ?1 AND gone.number = ?2",
+];
 
 #[cfg(test)]
 mod tests {

@@ -30,6 +30,8 @@ const ENTRIES: u16 = 512;
 const FURTHER_EVENTS: f64 = 8.3;
 /// One request in so many is sent twice.
 const REPEATED_EVERY: u32 = 50;
+/// As in the real shop.
+const DEVICES_A_PERSON: usize = 2;
 
 /// Event types and how many of a thousand events have them, those of the real shop. What is missing says who
 /// it was.
@@ -79,6 +81,23 @@ impl Default for Shape {
     }
 }
 
+impl Shape {
+    /// What each of `parts` makes of it.
+    fn share(self, parts: u16) -> Self {
+        let parts = usize::from(parts.max(1));
+        Self {
+            sessions: (self.sessions / parts).max(1),
+            devices_max: (self.devices_max / parts).max(1),
+            ..self
+        }
+    }
+
+    /// Of the parts far apart, so that runs with neighbouring seeds share nothing.
+    fn rng(self, part: u16) -> StdRng {
+        StdRng::seed_from_u64(self.seed ^ (u64::from(part) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
 /// The settings that the traffic needs. Sessions end after `inactivity_ms`: a run packs a day into seconds,
 /// and sessions are to end in it as often as they begin.
 #[must_use]
@@ -107,9 +126,10 @@ pub struct Traffic {
     shape: Shape,
     texts: Arc<Texts>,
     /// Tells its persons from those of other parts.
-    part: usize,
+    part: u16,
     devices: Vec<Owner>,
     visits: Vec<Visit>,
+    made: u64,
 }
 
 /// The long parts of requests.
@@ -123,6 +143,9 @@ struct Texts {
 struct Owner {
     /// Its profile id; 0 as long as the server gave it none.
     id: u128,
+    /// Who has it, and the part of the traffic whose persons are counted by that number.
+    person: u32,
+    part: u16,
     context: u16,
     trusted: bool,
 }
@@ -164,7 +187,7 @@ impl Traffic {
     pub fn new(shape: Shape) -> Result<Self, Fault> {
         let mut rng = StdRng::seed_from_u64(shape.seed);
         let texts = Arc::new(Texts::new(&mut rng)?);
-        Ok(Self::part(shape, texts, rng, 0))
+        Ok(Self::part(shape, texts, rng, 0, Vec::new()))
     }
 
     /// Traffic for clients that send side by side: each has sessions, devices and persons of its own, and a part
@@ -174,22 +197,36 @@ impl Traffic {
     /// As [`Traffic::new`].
     pub fn parts(shape: Shape, parts: usize) -> Result<Vec<Self>, Fault> {
         let texts = Arc::new(Texts::new(&mut StdRng::seed_from_u64(shape.seed))?);
-        let parts = parts.max(1);
-        let share = Shape {
-            sessions: (shape.sessions / parts).max(1),
-            devices_max: (shape.devices_max / parts).max(1),
-            ..shape
-        };
-        let part = |part: usize| {
-            // Far apart, so that runs with neighbouring seeds share nothing.
-            let seed = shape.seed ^ (part as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            Self::part(share, Arc::clone(&texts), StdRng::seed_from_u64(seed), part)
-        };
+        let parts = u16::try_from(parts)?.max(1);
+        let share = shape.share(parts);
+        let part = |part| Self::part(share, Arc::clone(&texts), shape.rng(part), part, Vec::new());
         Ok((0..parts).map(part).collect())
     }
 
-    fn part(shape: Shape, texts: Arc<Texts>, rng: StdRng, part: usize) -> Self {
-        let mut traffic = Self { rng, shape, texts, part, devices: Vec::new(), visits: Vec::new() };
+    /// As [`Traffic::parts`], after what this one has made, and without changing it: its devices are dealt to the
+    /// parts, those of a person to the same one, and come back in new sessions.
+    ///
+    /// # Errors
+    /// If there are more parts than are told apart.
+    pub fn deal(&self, parts: usize) -> Result<Vec<Self>, Fault> {
+        let parts = u16::try_from(parts)?.max(1);
+        let mut dealt: Vec<Vec<Owner>> = vec![Vec::new(); usize::from(parts)];
+        for (person, devices) in self.devices.chunks(DEVICES_A_PERSON).enumerate() {
+            if let Some(hand) = dealt.get_mut(person % usize::from(parts)) {
+                hand.extend_from_slice(devices);
+            }
+        }
+        let share = self.shape.share(parts);
+        let of_part = |(part, devices)| {
+            // Its own new persons are those of no part so far.
+            let part = self.part + 1 + part;
+            Self::part(share, Arc::clone(&self.texts), self.shape.rng(part), part, devices)
+        };
+        Ok((0..parts).zip(dealt).map(of_part).collect())
+    }
+
+    fn part(shape: Shape, texts: Arc<Texts>, rng: StdRng, part: u16, devices: Vec<Owner>) -> Self {
+        let mut traffic = Self { rng, shape, texts, part, devices, visits: Vec::new(), made: 0 };
         for _ in 0..shape.sessions.max(1) {
             let mut visit = traffic.new_visit();
             // As if they had been going on for a while.
@@ -209,6 +246,7 @@ impl Traffic {
             let says = self.says(number == 0);
             sent.push(Sent { id: self.rng.random(), time: now, says });
         }
+        self.made += sent.len() as u64;
         visit.left = 0;
         visit.last = sent.last().copied();
         if let Some(place) = self.visits.get_mut(at) {
@@ -233,6 +271,7 @@ impl Traffic {
                     visit = self.new_visit();
                 }
                 visit.left -= 1;
+                self.made += 1;
                 let says = self.says(visit.last.is_none());
                 Sent { id: self.rng.random(), time: now, says }
             }
@@ -264,6 +303,12 @@ impl Traffic {
     #[must_use]
     pub const fn devices(&self) -> usize {
         self.devices.len()
+    }
+
+    /// Events so far, without those that were sent again.
+    #[must_use]
+    pub const fn made(&self) -> u64 {
+        self.made
     }
 
     fn says(&mut self, first: bool) -> Says {
@@ -307,14 +352,19 @@ impl Traffic {
         let trusted = self.rng.random();
         let id = if trusted { self.rng.random() } else { 0 };
         let context = self.rng.random_range(0..CONTEXTS);
-        self.devices.push(Owner { id, context, trusted });
+        let person = u32::try_from(self.devices.len() / DEVICES_A_PERSON).unwrap_or(u32::MAX);
+        self.devices.push(Owner { id, person, part: self.part, context, trusted });
         Device::try_from(self.devices.len() - 1).unwrap_or(Device::MAX)
+    }
+
+    fn owner(&self, device: Device) -> Owner {
+        let owner = usize::try_from(device).ok().and_then(|at| self.devices.get(at));
+        owner.copied().unwrap_or(Owner { id: 0, person: 0, part: 0, context: 0, trusted: false })
     }
 
     /// Without its events.
     fn request(&self, visit: &Visit) -> TrackRequest {
-        let owner = usize::try_from(visit.device).ok().and_then(|at| self.devices.get(at));
-        let owner = owner.copied().unwrap_or(Owner { id: 0, context: 0, trusted: false });
+        let owner = self.owner(visit.device);
         let context = self.texts.contexts.get(usize::from(owner.context));
         TrackRequest {
             source: Some(if owner.trusted { TRUSTED } else { UNTRUSTED }.to_owned()),
@@ -339,8 +389,10 @@ impl Traffic {
                 }
                 None => event,
             },
-            // Two devices a person, as in the real shop.
-            Says::Who => who(event, device / 2, self.part),
+            Says::Who => {
+                let owner = self.owner(device);
+                who(event, owner.person, owner.part)
+            }
         }
     }
 }
@@ -359,7 +411,7 @@ fn pick<'a>(list: &[&'a str; 8], number: u32) -> &'a str {
     list.get(number as usize % list.len()).copied().unwrap_or_default()
 }
 
-fn who(event: Event, person: u32, part: usize) -> Event {
+fn who(event: Event, person: u32, part: u16) -> Event {
     let (first, last, city) =
         (pick(&FIRST_NAMES, person), pick(&LAST_NAMES, person / 8), pick(&CITIES, person / 64));
     let email = format!("{first}.{last}{person}@{part}.example.org");
@@ -510,6 +562,33 @@ mod tests {
             persons.extend(persons_of_part);
         }
         assert!(known > 50, "{known}");
+    }
+
+    #[test]
+    fn what_was_made_is_dealt_and_comes_back() {
+        let shape = Shape { seed: 7, sessions: 40, ..Shape::default() };
+        let mut before = Traffic::new(shape).unwrap();
+        let first: Vec<_> = (0..4_000).map(|_| before.next(Timestamp(0)).0).collect();
+        let new: HashSet<_> = first.iter().map(|one| one.events[0].id.clone()).collect();
+        assert_eq!(before.made(), new.len() as u64);
+        let sent = |made: &[TrackRequest]| -> (HashSet<_>, HashSet<_>) {
+            let profiles = made.iter().filter_map(|one| one.profile.clone()).collect();
+            (profiles, made.iter().flat_map(|one| one.events[0].identifiers.clone()).collect())
+        };
+        let (known, named) = sent(&first);
+        let (mut devices, mut persons) = (HashSet::new(), HashSet::new());
+        let mut named_again = 0;
+        for mut part in before.deal(3).unwrap() {
+            let made: Vec<_> = (0..2_000).map(|_| part.next(Timestamp(0)).0).collect();
+            let (devices_of_part, persons_of_part) = sent(&made);
+            named_again += persons_of_part.intersection(&named).count();
+            assert!(devices_of_part.is_disjoint(&devices) && persons_of_part.is_disjoint(&persons));
+            devices.extend(devices_of_part);
+            persons.extend(persons_of_part);
+        }
+        let back = devices.intersection(&known).count();
+        assert!(back > 50 && devices.len() > back + 50, "{back} of {}", devices.len());
+        assert!(named_again > 10 && persons.len() > named_again + 10, "{named_again}");
     }
 
     #[test]

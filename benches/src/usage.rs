@@ -87,6 +87,26 @@ impl Spent {
     }
 }
 
+/// Memory of a process that is not on disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Resident {
+    /// Now, in bytes.
+    pub now_bytes: u64,
+    /// The most that it ever was, in bytes.
+    pub peak_bytes: u64,
+}
+
+/// Memory of the process `pid`.
+///
+/// # Errors
+/// If `/proc` cannot be read, or it is gone.
+pub fn resident(pid: u32) -> Result<Resident, Fault> {
+    let status = Process::new(i32::try_from(pid)?)?.status()?;
+    let bytes =
+        |kib: Option<u64>| kib.map(|kib| kib << 10).ok_or("the system does not say how much memory it has");
+    Ok(Resident { now_bytes: bytes(status.vmrss)?, peak_bytes: bytes(status.vmhwm)? })
+}
+
 /// Processor time of the process `pid` and of those that it started, ended or not, in nanoseconds.
 ///
 /// # Errors

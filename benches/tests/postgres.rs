@@ -1,9 +1,11 @@
 //! What PostgreSQL does is the same work: events once, counters that add up, merges that move everything. Where it is
 //! not installed there is nothing to try.
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
 
+use spoor_benches::filled::{Filled, Peer};
 use spoor_benches::load::{Plan, Target, run};
 use spoor_benches::postgres::{Cluster, find};
-use spoor_benches::traffic::{Shape, Traffic};
+use spoor_benches::traffic::{Shape, Traffic, settings};
 use std::time::Duration;
 use tokio_postgres::{Config, NoTls};
 
@@ -53,6 +55,13 @@ fn the_tables_hold_what_was_sent_once_and_add_up() {
         assert!(measured.counts.stored > 0 && measured.counts.failed == 0, "{:?}", measured.counts);
     }
     assert!(one.counts.repeated + many.counts.repeated > 0);
+    let measured = one.counts.stored + many.counts.stored + gathered.counts.stored;
+    let events = sound(&cluster);
+    assert!(events >= measured, "{events} events, {measured} answered as stored");
+}
+
+/// Looks at the tables; returns the number of events.
+fn sound(cluster: &Cluster) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut config = Config::new();
@@ -63,7 +72,29 @@ fn the_tables_hold_what_was_sent_once_and_add_up() {
             assert!(client.query_one(query, &[]).await.unwrap().get::<_, bool>(0), "{what}");
         }
         let events: i64 = client.query_one("SELECT count(*) FROM event", &[]).await.unwrap().get(0);
-        let measured = one.counts.stored + many.counts.stored + gathered.counts.stored;
-        assert!(u64::try_from(events).unwrap() >= measured, "{events} events, {measured} answered as stored");
-    });
+        u64::try_from(events).unwrap()
+    })
+}
+
+#[test]
+fn a_cluster_is_filled_and_copied() {
+    if let Err(reason) = find() {
+        println!("nothing to try: {reason}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let shape = Shape { seed: 8, sessions: 60, identify_per_mille: 300, ..Shape::default() };
+    let settings = settings(5_000);
+    let filled =
+        Filled::new(Peer::Postgres, dir.path(), &settings, 1 << 30, shape, 2_500, &mut |_| ()).unwrap();
+    let copied = tempfile::tempdir_in(dir.path()).unwrap();
+    filled.copy_to(copied.path()).unwrap();
+    let cluster = Cluster::start_in(copied.path(), 1 << 30).unwrap();
+    assert_eq!(sound(&cluster), 2_500);
+    let target = Target::Postgres { socket: cluster.socket().to_owned() };
+    let plan = Plan { connections: 3, duration: Duration::from_millis(300), ..Plan::new(target) };
+    let (more, _) = run(&plan, filled.traffic(plan.clients()).unwrap(), &mut ()).unwrap();
+    assert!(more.counts.stored > 0 && more.counts.failed == 0, "{:?}", more.counts);
+    assert!(sound(&cluster) >= 2_500 + more.counts.stored);
 }

@@ -15,7 +15,9 @@ use redb::{ReadableDatabase, ReadableTableMetadata};
 use spoor::{Answer, Clock, Engine, SystemClock, TrackError};
 use spoor_benches::Fault;
 use spoor_benches::embedded::Client;
+use spoor_benches::growth;
 use spoor_benches::traffic::{Device, Shape, Traffic, settings};
+use spoor_benches::usage::resident;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -85,39 +87,31 @@ fn main() -> Result<(), Fault> {
 fn fill(dir: &Path, events: u64) -> Result<(), Fault> {
     const STEP: u64 = 1_000_000;
     let mut client = Client::open(dir, settings(INACTIVITY_MS), Traffic::new(Shape::default())?, IN_FLIGHT)?;
-    while client.stored < events {
-        let (begun, before) = (Instant::now(), client.stored);
-        client.run(STEP.min(events - before), |_| {})?;
-        let status = client.engine.status();
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let rate = (client.stored - before) as f64 / begun.elapsed().as_secs_f64();
+    growth::fill(&mut client, events, STEP, |step| {
         println!(
-            "{:>11} events: {rate:>8.0} events/s, checkpoint at {}, overlay {} MiB, resident {} MiB",
-            client.stored,
-            status.checkpoint_position,
-            status.overlay_bytes >> 20,
-            resident_mib()
+            "{:>11} events: {:>8.0} events/s, checkpoint at {}, overlay {} MiB, resident {} MiB",
+            step.stored,
+            step.events_per_s,
+            step.status.checkpoint_position,
+            step.status.overlay_bytes >> 20,
+            step.resident_bytes >> 20
         );
-    }
+    })?;
     std::process::abort();
 }
 
 fn open(dir: &Path) -> Result<(), Fault> {
-    let begun = Instant::now();
-    let engine = Engine::open(dir, settings(INACTIVITY_MS))?;
-    let took = begun.elapsed();
-    let status = engine.status();
+    let (engine, opened) = growth::open(dir, &settings(INACTIVITY_MS))?;
     println!(
         "opened in {:.2} s: {} events, of which {} were after the last checkpoint; resident {} MiB",
-        took.as_secs_f64(),
-        status.events,
-        status.position - status.checkpoint_position,
-        resident_mib()
+        opened.took.as_secs_f64(),
+        opened.status.events,
+        opened.after_checkpoint(),
+        resident(std::process::id())?.now_bytes >> 20
     );
     engine.close()?;
-    let begun = Instant::now();
-    let engine = Engine::open(dir, settings(INACTIVITY_MS))?;
-    println!("opened after a clean stop in {:.2} s", begun.elapsed().as_secs_f64());
+    let (engine, opened) = growth::open(dir, &settings(INACTIVITY_MS))?;
+    println!("opened after a clean stop in {:.2} s", opened.took.as_secs_f64());
     engine.close()?;
     Ok(())
 }
@@ -226,9 +220,4 @@ fn take(
         traffic.learn(device, &profile.id);
     }
     Ok(())
-}
-
-fn resident_mib() -> u64 {
-    let status = procfs::process::Process::myself().and_then(|process| process.status());
-    status.ok().and_then(|status| status.vmrss).map_or(0, |kib| kib >> 10)
 }

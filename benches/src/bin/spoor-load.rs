@@ -2,6 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use serde_json::json;
+use spoor::Settings;
 use spoor_benches::Fault;
 use spoor_benches::book::{Book, Entry};
 use spoor_benches::load::protocol::Protocol;
@@ -66,7 +67,7 @@ struct Arguments {
     /// Connections.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Requests in flight on each connection; more than one takes `--http 2`.
+    /// Requests in flight on each connection; more than one takes `--http 2` or `--protocol stream`.
     #[arg(long, default_value_t = 1)]
     streams: usize,
     /// Events in a request.
@@ -99,7 +100,7 @@ struct Arguments {
     /// The same seed makes the same traffic.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What the server in this process keeps in memory of what changed, in MiB.
+    /// What a server that is started here keeps in memory of what changed, in MiB.
     #[arg(long)]
     overlay_mib: Option<usize>,
     /// After this much silence sessions end, in milliseconds, on servers that are started here.
@@ -121,6 +122,14 @@ impl Arguments {
             returning_per_mille: per_mille(self.returning),
             devices_max: self.profiles.unwrap_or(usize::MAX),
         }
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = settings(self.inactivity_ms);
+        if let Some(mib) = self.overlay_mib {
+            settings.store.overlay_bytes = mib << 20;
+        }
+        settings
     }
 
     fn plan(&self, target: Target) -> Plan {
@@ -168,11 +177,7 @@ impl Arguments {
             Kind::AppendOnly => ("server that only appends", "the group is in a plain file and synced"),
         };
         let dir = tempfile::Builder::new().prefix("load-").tempdir_in(&self.dir)?;
-        let mut settings = settings(self.inactivity_ms);
-        if let Some(mib) = self.overlay_mib {
-            settings.store.overlay_bytes = mib << 20;
-        }
-        let server = Inside::start(kind, dir.path(), &settings)?;
+        let server = Inside::start(kind, dir.path(), &self.settings())?;
         let probe = self.probe(Of::ThisProcess, name).into(server.store()?, server.disk.as_ref());
         let entry = self.measure(name, durability, &self.http(server.address()?), probe)?;
         server.stop()?;
@@ -185,7 +190,7 @@ impl Arguments {
             None => built_beside()?,
         };
         let dir = tempfile::Builder::new().prefix("load-").tempdir_in(&self.dir)?;
-        let server = Beside::start(&program, dir.path(), self.inactivity_ms)?;
+        let server = Beside::start(&program, dir.path(), &self.settings())?;
         let name = "server as a process";
         let probe = self.probe(Of::Process(server.pid()), name);
         self.measure(name, "the request's group is in the log and synced", &self.http(server.address), probe)
@@ -212,7 +217,14 @@ fn main() -> Result<(), Fault> {
         (None, Server::Postgres) => arguments.postgres(&machine)?,
     };
     let title = format!("Load on one {}", entry.name);
-    let book = Book { title, machine, entries: vec![entry], ratios: Vec::new(), left_out: Vec::new() };
+    let book = Book {
+        title,
+        machine,
+        entries: vec![entry],
+        ratios: Vec::new(),
+        left_out: Vec::new(),
+        failed: Vec::new(),
+    };
     println!("{}", book.text());
     if let Some(out) = &arguments.out {
         std::fs::write(out.with_extension("txt"), book.text())?;

@@ -4,6 +4,7 @@ use super::Plan;
 use super::http1::Http1;
 use super::http2::Http2;
 use super::protocol::{Answered, Protocol};
+use super::streamed::Streamed;
 use crate::Fault;
 use crate::postgres::Postgres;
 use clap::ValueEnum;
@@ -45,10 +46,21 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// Whether several clients can share a connection to it.
+    const fn is_shared(&self) -> bool {
+        matches!(
+            self,
+            Self::Http { version: Version::Two, .. } | Self::Http { protocol: Protocol::Stream, .. }
+        )
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Connection {
     Http1(Http1),
     Http2(Http2),
+    Streamed(Streamed),
     Postgres(Box<Postgres>),
 }
 
@@ -56,11 +68,18 @@ impl Connection {
     /// A connection, or a stream of one, for each of `clients`.
     pub(super) async fn connect_all(plan: &Plan, clients: usize) -> Result<Vec<Self>, Fault> {
         let mut all = Vec::with_capacity(clients);
-        if plan.streams > 1 && !matches!(plan.target, Target::Http { version: Version::Two, .. }) {
-            return Err("several requests at once on a connection take HTTP/2".into());
+        if plan.streams > 1 && !plan.target.is_shared() {
+            return Err("several requests at once on a connection take HTTP/2, or a stream".into());
         }
         while all.len() < clients {
             match &plan.target {
+                Target::Http { version: Version::Two, protocol: Protocol::Stream, .. } => {
+                    return Err("a stream is sent over HTTP/1.1 here".into());
+                }
+                Target::Http { address, protocol: Protocol::Stream, .. } => {
+                    let stream = Streamed::connect(*address).await?;
+                    all.extend((0..plan.streams).map(|_| Self::Streamed(stream.clone())));
+                }
                 Target::Http { address, version: Version::One, protocol } => {
                     all.push(Self::Http1(Http1::connect(*address, *protocol).await?));
                 }
@@ -80,6 +99,7 @@ impl Connection {
         match self {
             Self::Http1(connection) => connection.send(items).await,
             Self::Http2(connection) => connection.send(items).await,
+            Self::Streamed(connection) => connection.send(items).await,
             Self::Postgres(connection) => connection.send(items).await,
         }
     }

@@ -34,6 +34,13 @@ struct Head {
     end: usize,
 }
 
+impl Head {
+    /// Length of the answer with its body.
+    const fn whole(&self) -> usize {
+        self.end + self.length
+    }
+}
+
 impl Http1 {
     /// Connects.
     ///
@@ -62,16 +69,41 @@ impl Http1 {
             self.body.len()
         )?;
         self.out.extend_from_slice(&self.body);
+        let head = self.exchange().await?;
+        let answered = self.protocol.read(head.status, self.answer(&head), items.len())?;
+        self.read.drain(..head.whole());
+        Ok(answered)
+    }
+
+    /// Asks for `path`, which is written as it goes over the wire. Returns the status, and hands the body to `look`.
+    ///
+    /// # Errors
+    /// If the connection breaks, or `look` fails.
+    pub async fn get<T>(
+        &mut self,
+        path: &str,
+        look: impl FnOnce(&[u8]) -> Result<T, Fault>,
+    ) -> Result<(u16, T), Fault> {
+        self.out.clear();
+        write!(self.out, "GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.host)?;
+        let head = self.exchange().await?;
+        let found = look(self.answer(&head))?;
+        self.read.drain(..head.whole());
+        Ok((head.status, found))
+    }
+
+    /// Sends what is in `out`, and waits until the answer is whole.
+    async fn exchange(&mut self) -> Result<Head, Fault> {
         self.stream.write_all(&self.out).await?;
         let head = self.head().await?;
-        let end = head.end + head.length;
-        while self.read.len() < end {
+        while self.read.len() < head.whole() {
             self.more().await?;
         }
-        let body = self.read.get(head.end..end).unwrap_or_default();
-        let answered = self.protocol.read(head.status, body, items.len())?;
-        self.read.drain(..end);
-        Ok(answered)
+        Ok(head)
+    }
+
+    fn answer(&self, head: &Head) -> &[u8] {
+        self.read.get(head.end..head.whole()).unwrap_or_default()
     }
 
     async fn head(&mut self) -> Result<Head, Fault> {

@@ -11,9 +11,12 @@ pub mod protocol;
 mod connection;
 mod http1;
 mod http2;
+mod reading;
 mod schedule;
+mod streamed;
 
 pub use connection::{Target, Version};
+pub use reading::{Reading, Reads, known_ids};
 pub use schedule::Pace;
 
 use crate::Fault;
@@ -41,7 +44,7 @@ pub struct Plan {
     pub pace: Pace,
     /// Connections.
     pub connections: usize,
-    /// Requests in flight on each; more than one takes HTTP/2.
+    /// Requests in flight on each; more than one takes HTTP/2 or [`Protocol::Stream`](protocol::Protocol::Stream).
     pub streams: usize,
     /// Events in a request.
     pub batch: usize,
@@ -241,19 +244,24 @@ fn collect(
         traffic.extend(share);
     }
     let schedule = common.schedule.get().ok_or("nothing was sent")?;
-    let mut given_up = common.plan.window(schedule)?;
-    for due in schedule.never_sent() {
-        given_up.answered(due, schedule.given_up_at(), 0, 0);
-        given_up.troubled(due, common.plan.batch as u64, 0);
-    }
-    let mut measured = given_up.close();
-    for window in all {
-        measured.add(&window.close())?;
-    }
-    Ok((measured, traffic))
+    Ok((common.plan.together(schedule, all)?, traffic))
 }
 
 impl Plan {
+    /// What all clients measured, and what was due and nobody came to send.
+    fn together(&self, schedule: &Schedule, windows: Vec<Window>) -> Result<Measured, Fault> {
+        let mut given_up = self.window(schedule)?;
+        for due in schedule.never_sent() {
+            given_up.answered(due, schedule.given_up_at(), 0, 0);
+            given_up.troubled(due, self.batch as u64, 0);
+        }
+        let mut measured = given_up.close();
+        for window in windows {
+            measured.add(&window.close())?;
+        }
+        Ok(measured)
+    }
+
     fn window(&self, schedule: &Schedule) -> Result<Window, Fault> {
         match self.pace {
             Pace::Closed => Window::open(schedule.warm(), self.duration),
@@ -339,8 +347,14 @@ impl Client {
         let now = SystemClock.now();
         if self.gathered {
             let (item, device) = self.traffic.next_gathered(now, self.batch);
-            return (vec![item], vec![device]);
+            return (vec![without_agent(item)], vec![device]);
         }
-        (0..self.batch.max(1)).map(|_| self.traffic.next(now)).unzip()
+        let made = (0..self.batch.max(1)).map(|_| self.traffic.next(now));
+        made.map(|(item, device)| (without_agent(item), device)).unzip()
     }
+}
+
+/// The context says it, and the server finds it there: a client that says it twice would look for it in each.
+fn without_agent(item: TrackRequest) -> TrackRequest {
+    TrackRequest { user_agent: None, ..item }
 }

@@ -5,6 +5,7 @@ use crate::Fault;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use spoor::TrackRequest;
+use spoor_client::{Answer, MEDIA_TYPE, decode, encode};
 use spoor_server::protocol::request::request;
 use std::borrow::Cow;
 
@@ -14,6 +15,10 @@ use std::borrow::Cow;
 pub enum Protocol {
     /// JSON, as docs/protocol.md has it.
     Json,
+    /// The compact form, a request and its answer.
+    Binary,
+    /// The compact form, requests and answers without end on a connection.
+    Stream,
 }
 
 /// What a request came to.
@@ -37,6 +42,7 @@ impl Protocol {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
+            Self::Binary | Self::Stream => MEDIA_TYPE,
         }
     }
 
@@ -44,11 +50,12 @@ impl Protocol {
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
-            Self::Json => "/api/v1/track",
+            Self::Json | Self::Binary => "/api/v1/track",
+            Self::Stream => "/api/v1/stream",
         }
     }
 
-    /// Writes one item as an object, more as an array. `out` is cleared first.
+    /// Writes one item as an object, more as an array; of a stream, each as a frame. `out` is cleared first.
     ///
     /// # Errors
     /// None: what is made here can be written.
@@ -60,11 +67,13 @@ impl Protocol {
                 let many: Vec<_> = many.iter().map(request).collect();
                 serde_json::to_writer(out, &many)?;
             }
+            (Self::Binary, [one]) => encode::alone(out, one),
+            (Self::Binary | Self::Stream, many) => many.iter().for_each(|one| encode::item(out, one)),
         }
         Ok(())
     }
 
-    /// Reads the answer to `items` items.
+    /// Reads the answer to `items` items; of a stream, the frames that answer them.
     ///
     /// # Errors
     /// If it is not what a server answers.
@@ -81,6 +90,13 @@ impl Protocol {
                     serde_json::from_slice(body).map_err(|error| unreadable(&error, body))?;
                 let mut all = Answered::default();
                 many.into_iter().for_each(|item| all.take(item));
+                Ok(all)
+            }
+            Self::Binary | Self::Stream => {
+                let mut all = Answered::default();
+                for answer in decode::answers(body)? {
+                    all.take_compact(answer)?;
+                }
                 Ok(all)
             }
         }
@@ -105,6 +121,34 @@ impl Answered {
             }
         }
         self.profiles.push(item.profile.map(|profile| profile.id.into_owned()));
+    }
+
+    /// Counts an answer in the compact form.
+    pub(super) fn take_compact(&mut self, answer: Answer) -> Result<(), Fault> {
+        match answer {
+            Answer::Reply(reply) => {
+                for event in &reply.events {
+                    match event.status {
+                        Some("stored") => self.stored += 1,
+                        Some("duplicate") => self.repeated += 1,
+                        _ => self.failed += 1,
+                    }
+                }
+                self.profiles.push(reply.profile.map(|profile| profile.id));
+            }
+            Answer::Error(_) => {
+                self.failed += 1;
+                self.profiles.push(None);
+            }
+            Answer::End { index, error } => {
+                return Err(format!(
+                    "the server ended the stream at {index}: {}: {}",
+                    error.code, error.message
+                )
+                .into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -136,6 +180,7 @@ mod tests {
     use super::*;
     use crate::traffic::{Shape, Traffic};
     use spoor::Timestamp;
+    use spoor_server::protocol::compact::frames::body as compact;
     use spoor_server::protocol::json::{Body, read};
 
     #[test]
@@ -147,6 +192,23 @@ mod tests {
         let Body::Many(items) = read(&bytes).unwrap() else { panic!("not many") };
         let read: Vec<_> = items.into_iter().map(|item| item.unwrap()).collect();
         assert_eq!(read, made);
+    }
+
+    #[test]
+    fn the_compact_form_is_read_by_the_server_as_it_was_made_and_is_shorter() {
+        let mut traffic = Traffic::new(Shape { seed: 1, sessions: 9, ..Shape::default() }).unwrap();
+        let made: Vec<_> = (0..200).map(|_| traffic.next(Timestamp(1_000)).0).collect();
+        let (mut json, mut many, mut frames, mut one) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Protocol::Json.write(&made, &mut json).unwrap();
+        Protocol::Binary.write(&made, &mut many).unwrap();
+        Protocol::Stream.write(&made, &mut frames).unwrap();
+        let Body::Many(items) = compact(&many).unwrap() else { panic!("not many") };
+        let read: Vec<_> = items.into_iter().map(|item| item.unwrap()).collect();
+        assert_eq!((read, &frames), (made.clone(), &many));
+        assert!(many.len() * 10 < json.len() * 9, "{} bytes, and {} of JSON", many.len(), json.len());
+        Protocol::Binary.write(&made[..1], &mut one).unwrap();
+        let Body::One(read) = compact(&one).unwrap() else { panic!("not one") };
+        assert_eq!(*read, made[0]);
     }
 
     #[test]

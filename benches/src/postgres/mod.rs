@@ -24,14 +24,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const DURABILITY: [(&str, &str); 3] =
     [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")];
 
-/// A cluster that runs; it goes, with its files, when this is dropped.
+/// The cluster's folder in the place that it is given.
+pub const FOLDER: &str = "cluster";
+
+/// A cluster that runs; it stops when this is dropped, and its files go unless it was started in a place that stays.
 #[derive(Debug)]
 pub struct Cluster {
     server: Child,
     /// What the server said about itself.
     pub version: String,
     socket: tempfile::TempDir,
-    data: tempfile::TempDir,
+    place: PathBuf,
+    /// The same, if it goes with this.
+    own: Option<tempfile::TempDir>,
 }
 
 /// The folder of `initdb` and `postgres`, the newest if there are several.
@@ -40,8 +45,12 @@ pub struct Cluster {
 /// If there is none: where it was looked for, and how to get it.
 pub fn find() -> Result<PathBuf, Fault> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    for usual in USUAL_PLACES {
+    find_in(std::env::split_paths(&path).collect(), &USUAL_PLACES)
+}
+
+fn find_in(path: Vec<PathBuf>, usual_places: &[&str]) -> Result<PathBuf, Fault> {
+    let mut places = path;
+    for usual in usual_places {
         places.push(PathBuf::from(usual));
         let Ok(versions) = std::fs::read_dir(usual) else { continue };
         let mut versions: Vec<PathBuf> = versions.flatten().map(|entry| entry.path().join("bin")).collect();
@@ -52,7 +61,7 @@ pub fn find() -> Result<PathBuf, Fault> {
     places.into_iter().find(there).ok_or_else(|| {
         format!(
             "PostgreSQL is not here: no folder of the search path, nor {}, has initdb and postgres; on Debian: apt-get install postgresql",
-            USUAL_PLACES.join(", ")
+            usual_places.join(", ")
         )
         .into()
     })
@@ -70,17 +79,31 @@ impl Cluster {
     /// # Errors
     /// If PostgreSQL is not installed, cannot be started, or would not be durable.
     pub fn start(dir: &Path, memory_bytes: u64) -> Result<Self, Fault> {
+        let own = tempfile::Builder::new().prefix("postgres-").tempdir_in(dir)?;
+        let mut started = Self::start_in(own.path(), memory_bytes)?;
+        started.own = Some(own);
+        Ok(started)
+    }
+
+    /// Starts the cluster that is in `place`, such as one that was copied there, and makes one if there is none.
+    /// `place` is given to the user that PostgreSQL runs as, and its files stay when this is dropped.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_in(place: &Path, memory_bytes: u64) -> Result<Self, Fault> {
         let bin = find()?;
-        let data = tempfile::Builder::new().prefix("postgres-").tempdir_in(dir)?;
         // The path of a socket may be at most some hundred bytes long.
         let socket = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp")?;
         let user = Servant::find()?;
-        user.own(data.path())?;
+        user.own(place)?;
         user.own(socket.path())?;
-        let cluster = data.path().join("cluster");
-        initialise(&bin, &user, &cluster)?;
+        let cluster = place.join(FOLDER);
+        let new = !cluster.exists();
+        if new {
+            initialise(&bin, &user, &cluster)?;
+        }
         let buffers_mib = (memory_bytes / 4).min(2 << 30) >> 20;
-        let log = std::fs::File::create(data.path().join("log"))?;
+        let log = std::fs::File::create(place.join("log"))?;
         let server = user
             .command(&bin.join("postgres"))
             .arg("-D")
@@ -92,8 +115,9 @@ impl Cluster {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let mut started = Self { server, version: String::new(), socket, data };
-        started.wait_until_ready()?;
+        let version = String::new();
+        let mut started = Self { server, version, socket, place: place.to_owned(), own: None };
+        started.wait_until_ready(new)?;
         Ok(started)
     }
 
@@ -114,7 +138,7 @@ impl Cluster {
     /// # Errors
     /// If they cannot be looked at.
     pub fn file_bytes(&self) -> Result<u64, Fault> {
-        Ok(crate::usage::file_bytes(&self.data.path().join("cluster/base"))?)
+        Ok(crate::usage::file_bytes(&self.place.join(FOLDER).join("base"))?)
     }
 
     /// What it does before it answers, as it says itself.
@@ -123,7 +147,7 @@ impl Cluster {
         DURABILITY.map(|(name, value)| format!("{name}={value}")).join(", ")
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), Fault> {
+    fn wait_until_ready(&mut self, new: bool) -> Result<(), Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let end = Instant::now() + PATIENCE;
         runtime.block_on(async {
@@ -152,20 +176,22 @@ impl Cluster {
                 }
             }
             self.version = client.query_one("SHOW server_version", &[]).await?.get(0);
-            client.batch_execute(TABLES).await?;
+            if new {
+                client.batch_execute(TABLES).await?;
+            }
             Ok(())
         })
     }
 
     fn last_words(&self) -> String {
-        let log = std::fs::read_to_string(self.data.path().join("log")).unwrap_or_default();
+        let log = std::fs::read_to_string(self.place.join("log")).unwrap_or_default();
         log.lines().rev().take(3).collect::<Vec<_>>().join(" / ")
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // SIGINT: connections are cut, and the files are left sound. They are removed anyway.
+        // SIGINT: connections are cut, and the files are left sound.
         let asked = Command::new("kill").arg("-INT").arg(self.server.id().to_string()).status();
         let end = Instant::now() + PATIENCE;
         while asked.is_ok() && Instant::now() < end {
@@ -215,11 +241,15 @@ impl Servant {
         found.ok_or_else(|| "PostgreSQL does not run as root, and there is no user to run it as".into())
     }
 
+    /// Gives it `path` and all that is below.
     fn own(&self, path: &Path) -> std::io::Result<()> {
-        match *self {
-            Self::Ourselves => Ok(()),
-            Self::Other { user, group } => chown(path, Some(user), Some(group)),
+        let Self::Other { user, group } = *self else { return Ok(()) };
+        if path.is_dir() {
+            for entry in std::fs::read_dir(path)? {
+                self.own(&entry?.path())?;
+            }
         }
+        chown(path, Some(user), Some(group))
     }
 
     fn command(&self, program: &Path) -> Command {
@@ -230,5 +260,26 @@ impl Servant {
             command.uid(user).gid(group);
         }
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_is_found_and_where_there_is_none_it_is_said_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let usual = dir.path().to_str().unwrap();
+        let missing = find_in(vec![dir.path().to_owned()], &[usual]).unwrap_err().to_string();
+        assert!(missing.contains("not here") && missing.contains(usual), "{missing}");
+        assert!(missing.contains("apt-get install postgresql"), "{missing}");
+        for version in ["9", "15"] {
+            let bin = dir.path().join(version).join("bin");
+            std::fs::create_dir_all(&bin).unwrap();
+            std::fs::write(bin.join("initdb"), "").unwrap();
+            std::fs::write(bin.join("postgres"), "").unwrap();
+        }
+        assert_eq!(find_in(Vec::new(), &[usual]).unwrap(), dir.path().join("15/bin"));
     }
 }

@@ -1,8 +1,15 @@
 //! Everything in one run: the server, the engine, and the same work done by others, on the same events, each durable
 //! before it answers; and a table of what that comes to as ratios.
 
-mod ratios;
 mod variants;
+
+mod stores;
+
+mod runs;
+
+mod long;
+
+mod ratios;
 
 pub use variants::Variant;
 
@@ -10,10 +17,12 @@ use crate::Fault;
 use crate::book::{Book, Entry};
 use crate::machine::Machine;
 use crate::postgres;
+use crate::servers::built_beside;
 use crate::traffic::Shape;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use stores::Stores;
 
 /// How long it takes, and how far its figures can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,7 +46,7 @@ pub struct Options {
     pub warm_up: Duration,
     /// Measured.
     pub duration: Duration,
-    /// Measured at half load.
+    /// Measured of what runs once under load: at half load, and while memory is looked at.
     pub half_duration: Duration,
     /// Events of the embedded variants, warm-up among them as half as many.
     pub embedded_events: u64,
@@ -53,6 +62,20 @@ pub struct Options {
     pub batch_connections: usize,
     /// Events a request of these.
     pub batch: usize,
+    /// Events that the stores of the servers, PostgreSQL, SQLite and redb with its indexes hold before they are measured,
+    /// the same for each.
+    pub preload_events: u64,
+    /// Events in the store of [`Variant::HalfFilled`], [`Variant::Reading`] and [`Variant::Memory`] before, and at
+    /// the end of [`Variant::Growth`].
+    pub stored_events: u64,
+    /// Profiles read a second while others write.
+    pub reads_per_s: f64,
+    /// Connections of those who read.
+    pub read_connections: usize,
+    /// Profiles that are looked for, of which each read takes any.
+    pub read_ids: usize,
+    /// The binary of [`Variant::Memory`]; without, the one that was built beside this program.
+    pub program: Option<PathBuf>,
 }
 
 impl Options {
@@ -73,6 +96,12 @@ impl Options {
             connections: 64,
             batch_connections: 16,
             batch: 100,
+            preload_events: 0,
+            stored_events: 10_000_000,
+            reads_per_s: 1_000.0,
+            read_connections: 8,
+            read_ids: 10_000,
+            program: None,
         };
         match size {
             Size::Full => full,
@@ -83,6 +112,9 @@ impl Options {
                 half_duration: Duration::from_secs(2),
                 embedded_events: 30_000,
                 overlay_bytes: 4 << 20,
+                stored_events: 60_000,
+                reads_per_s: 200.0,
+                read_ids: 500,
                 ..full
             },
         }
@@ -91,54 +123,111 @@ impl Options {
     fn wants(&self, variant: Variant) -> bool {
         self.only.is_empty() || self.only.contains(&variant)
     }
+
+    fn title(&self) -> String {
+        let before = match self.preload_events {
+            0 => String::new(),
+            events => format!(", {events} events stored before"),
+        };
+        let Self { rounds, duration, .. } = self;
+        format!("Spoor beside others: {rounds} rounds of {} s{before}", duration.as_secs_f64())
+    }
+
+    fn server_program(&self) -> Result<PathBuf, Fault> {
+        self.program.clone().map_or_else(built_beside, Ok)
+    }
+
+    /// What can be measured here; what is wanted and cannot be is added to `left_out`, with the reason.
+    fn variants(&self, left_out: &mut Vec<String>) -> Vec<Variant> {
+        let half = Variant::ALL.into_iter().any(|variant| variant.is_half() && self.wants(variant));
+        // Half of what is measured first.
+        let wanted = |variant: &Variant| self.wants(*variant) || (half && *variant == Variant::Spoor);
+        let mut variants: Vec<Variant> = Variant::ALL.into_iter().filter(wanted).collect();
+        let mut leave_out = |why: Fault, which: fn(Variant) -> bool| {
+            let names = variants.iter().filter(|variant| which(**variant)).map(|variant| variant.key());
+            let names: Vec<&str> = names.collect();
+            if !names.is_empty() {
+                left_out.push(format!("{}: {why}", names.join(", ")));
+            }
+            variants.retain(|variant| !which(*variant));
+        };
+        if let Err(why) = postgres::find() {
+            leave_out(why, Variant::takes_postgres);
+        }
+        if let Err(why) = self.server_program() {
+            leave_out(why, |variant| variant == Variant::Memory);
+        }
+        variants
+    }
 }
 
 /// Runs it. `tell` is given each result as it comes.
 ///
 /// # Errors
-/// If one of ours fails. What is not installed is left out, and the report says so.
+/// If the machine cannot be looked at. What is not installed is left out, and what fails is noted, and the others go on:
+/// the report says so.
 pub fn run(options: &Options, tell: &mut dyn FnMut(&Entry)) -> Result<Book, Fault> {
     let mut book = Book {
-        title: format!(
-            "Spoor beside others: {} rounds of {} s",
-            options.rounds,
-            options.duration.as_secs_f64()
-        ),
+        title: options.title(),
         machine: Machine::here(&options.dir)?,
         entries: Vec::new(),
         ratios: Vec::new(),
         left_out: Vec::new(),
+        failed: Vec::new(),
     };
-    let postgres = postgres::find();
-    if let Err(reason) = &postgres {
-        book.left_out.push(reason.to_string());
-    }
-    let wanted = |variant: &Variant| {
-        options.wants(*variant)
-            && (postgres.is_ok() || !variant.takes_postgres())
-            && *variant != Variant::Half
-    };
-    let variants: Vec<Variant> = Variant::ALL.into_iter().filter(wanted).collect();
-    let mut rounds: Vec<Vec<Entry>> = variants.iter().map(|_| Vec::new()).collect();
+    let variants = options.variants(&mut book.left_out);
+    let mut stores = Stores::default();
+    let (last, first): (Vec<_>, Vec<_>) = variants.into_iter().partition(|variant| variant.runs_once());
+    let mut rounds: Vec<Vec<Entry>> = first.iter().map(|_| Vec::new()).collect();
     // Round by round, so that what the machine does meanwhile touches all of them.
     for _ in 0..options.rounds {
-        for (variant, entries) in variants.iter().zip(&mut rounds) {
-            let entry = variants::run(*variant, options, &book.machine, 0.0)
-                .map_err(|error| format!("{}: {error}", variant.name(options)))?;
-            tell(&entry);
-            entries.push(entry);
+        for (variant, entries) in first.iter().zip(&mut rounds) {
+            entries.extend(measure(*variant, options, &mut book, &mut stores, 0.0, tell));
         }
     }
     book.entries = rounds.into_iter().filter_map(Entry::middle).collect();
-    if options.wants(Variant::Half)
-        && let Some(full) = book.entry(Variant::Spoor.key())
-    {
-        #[expect(clippy::cast_precision_loss, reason = "a rate")]
-        let half = full.counts.requests as f64 / full.seconds / 2.0;
-        let entry = variants::run(Variant::Half, options, &book.machine, half)?;
-        tell(&entry);
-        book.entries.push(entry);
+    let half = book.entry(Variant::Spoor.key()).map(half_of);
+    for variant in last {
+        match half {
+            None if variant.is_half() => {
+                book.left_out.push(format!("{}: nobody knows of what it is half", variant.name(options)));
+            }
+            _ => {
+                let entry = measure(variant, options, &mut book, &mut stores, half.unwrap_or(0.0), tell);
+                book.entries.extend(entry);
+            }
+        }
     }
     ratios::compare(&mut book);
     Ok(book)
+}
+
+/// Measures one. If it fails that is noted in `book`, once; there is no entry then.
+fn measure(
+    variant: Variant,
+    options: &Options,
+    book: &mut Book,
+    stores: &mut Stores,
+    half: f64,
+    tell: &mut dyn FnMut(&Entry),
+) -> Option<Entry> {
+    match runs::run(variant, options, &book.machine, stores, half) {
+        Ok(entry) => {
+            tell(&entry);
+            Some(entry)
+        }
+        Err(error) => {
+            let reason = format!("{}: {error}", variant.name(options));
+            if !book.failed.contains(&reason) {
+                book.failed.push(reason);
+            }
+            None
+        }
+    }
+}
+
+/// Half of the requests that were answered a second.
+#[expect(clippy::cast_precision_loss, reason = "a rate")]
+fn half_of(full: &Entry) -> f64 {
+    full.counts.requests as f64 / full.seconds / 2.0
 }

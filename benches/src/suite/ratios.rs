@@ -1,7 +1,8 @@
 //! What is divided by what, and what is to come out.
 
 use super::variants::Variant;
-use crate::book::{Aim, Book, Entry};
+use crate::book::{Aim, Book, Entry, millis};
+use crate::measure::Latency;
 
 /// One event a request, of what the same server does that only parses.
 const PARSE_AIM: f64 = 0.6;
@@ -17,6 +18,8 @@ const ALONE_AIM: f64 = 1.5;
 const SYNC_AIM: f64 = 5.0;
 /// The 99.9th percentile at half load, in milliseconds.
 const HALF_P999_AIM_MS: f64 = 100.0;
+/// The most memory that the server takes, of its cache, what changed, and 128 MB.
+const MEMORY_AIM: f64 = 1.0;
 
 /// Fills in the ratios of `book`.
 pub(super) fn compare(book: &mut Book) {
@@ -30,7 +33,7 @@ pub(super) fn compare(book: &mut Book) {
     let many = Variant::SpoorBatch;
     let embedded = Variant::Engine;
     let half = book.entry(Variant::Half.key());
-    let found = vec![
+    let mut found = vec![
         (
             "one event a request: of the server that only parses",
             of(single, rate(Variant::Parse)),
@@ -57,6 +60,7 @@ pub(super) fn compare(book: &mut Book) {
         ),
         ("100 events a request: of SQLite, 100 a commit", of(many, rate(Variant::SqliteBatch)), None),
         ("100 events a request: of redb, 100 a commit", of(many, rate(Variant::RedbBatch)), None),
+        ("100 events a request, binary: of the same in JSON", of(Variant::SpoorBinary, rate(many)), None),
         (
             "embedded, 1,000 in flight: of redb appending the same bytes",
             of(embedded, rate(Variant::Rows)),
@@ -82,9 +86,21 @@ pub(super) fn compare(book: &mut Book) {
             alone(book, |entry| entry.latency.as_ref().map(|latency| latency.p99_us)),
             None,
         ),
+        ("at half load: events a second, of those that were due", half_rate(book), None),
+        (
+            "at half load: p50, in milliseconds",
+            half.and_then(|half| ms(half, |latency| latency.p50_us)),
+            None,
+        ),
         ("at half load: p99, of that of the log's syncs", half.and_then(syncs), Some(Aim::AtMost(SYNC_AIM))),
-        ("at half load: p99.9, in milliseconds", half.and_then(p999_ms), Some(Aim::AtMost(HALF_P999_AIM_MS))),
+        (
+            "at half load: p99.9, in milliseconds",
+            half.and_then(|half| ms(half, |latency| latency.p999_us)),
+            Some(Aim::AtMost(HALF_P999_AIM_MS)),
+        ),
     ];
+    found.extend(reading(book));
+    found.extend(long(book));
     let cost = |variant: Variant| {
         let cost = book.entry(variant.key())?.cost.as_ref()?;
         Some(cost.server_us_per_event).filter(|us| *us > 0.0)
@@ -97,6 +113,7 @@ pub(super) fn compare(book: &mut Book) {
         ("100 events a request: server CPU, of the one that only parses", costs(many, Variant::ParseBatch)),
         ("100 events a request: server CPU, of the one that only appends", costs(many, Variant::AppendBatch)),
         ("100 events a request: PostgreSQL's CPU, of ours", costs(Variant::PostgresBatch, many)),
+        ("100 events a request, binary: server CPU, of the same in JSON", costs(Variant::SpoorBinary, many)),
         ("embedded, 1,000 in flight: CPU, of redb appending the same bytes", costs(embedded, Variant::Rows)),
     ];
     let costs = costs.map(|(name, value)| (name, value, None));
@@ -116,6 +133,62 @@ fn syncs(entry: &Entry) -> Option<f64> {
     Some(entry.latency.as_ref()?.p99_us as f64 / entry.sync.as_ref()?.p99_us as f64)
 }
 
-fn p999_ms(entry: &Entry) -> Option<f64> {
-    Some(crate::book::millis(entry.latency.as_ref()?.p999_us))
+fn ms(entry: &Entry, of: fn(&Latency) -> u64) -> Option<f64> {
+    entry.latency.as_ref().map(|latency| millis(of(latency)))
+}
+
+/// The rate at half load, of half of the rate that it is half of.
+fn half_rate(book: &Book) -> Option<f64> {
+    let rate = |variant: Variant| book.entry(variant.key()).map(|entry| entry.events_per_s);
+    Some(rate(Variant::Half)? / (rate(Variant::Spoor)? / 2.0))
+}
+
+/// A name, what came out, and what was to.
+type Found = (&'static str, Option<f64>, Option<Aim>);
+
+/// What reads take while others write, and what those lose.
+fn reading(book: &Book) -> [Found; 4] {
+    let without = book.entry(Variant::HalfFilled.key());
+    let with = book.entry(Variant::Reading.key());
+    let read = |of: fn(&Latency) -> u64| {
+        with.and_then(|entry| entry.reads.as_ref()).map(|reads| millis(of(&reads.latency)))
+    };
+    let of = |figure: fn(&Entry) -> Option<f64>| Some(figure(with?)? / figure(without?)?);
+    [
+        ("reads at half load: p50, in milliseconds", read(|latency| latency.p50_us), None),
+        ("reads at half load: p99, in milliseconds", read(|latency| latency.p99_us), None),
+        (
+            "writes beside reads at half load: events a second, of those without",
+            of(|entry| Some(entry.events_per_s)),
+            None,
+        ),
+        (
+            "writes beside reads at half load: p99, of that without",
+            of(|entry| ms(entry, |latency| latency.p99_us)),
+            None,
+        ),
+    ]
+}
+
+/// What a store that has grown costs.
+fn long(book: &Book) -> [Found; 5] {
+    let growth = |key| book.entry(Variant::Growth.key())?.figure(key);
+    let memory = |key| book.entry(Variant::Memory.key())?.figure(key);
+    let of = |one: Option<f64>, other: Option<f64>| Some(one? / other?);
+    let limit = memory("limit_mib");
+    [
+        (
+            "a store that grows: its last rate, of its first",
+            of(growth("last_rate"), growth("first_rate")),
+            None,
+        ),
+        ("a store that has grown: opening after a clean stop, in seconds", growth("opened_stopped"), None),
+        ("a store that has grown: opening after a kill, in seconds", growth("opened_killed"), None),
+        ("memory, fresh and idle: of cache, overlay and 128 MB", of(memory("idle_mib"), limit), None),
+        (
+            "memory under load: of cache, overlay and 128 MB",
+            of(memory("most_mib"), limit),
+            Some(Aim::AtMost(MEMORY_AIM)),
+        ),
+    ]
 }
