@@ -43,13 +43,7 @@ impl Snapshot {
         Ok(match act {
             Act::Undo { merge, keep_apart } => {
                 let unknown = || not_found("merge_unknown", "merge", format!("there is no merge {merge:?}"));
-                let (seq, place) = numbers_of_id(merge, 'm').ok_or_else(unknown)?;
-                let decision = self.decision_at(seq)?.ok_or_else(unknown)?;
-                let mut joins = effects_at(&decision.1, decision.0, seq).filter_map(|effect| match effect {
-                    Effect::Join { cause, .. } => Some(cause.clone()),
-                    _ => None,
-                });
-                let cause = joins.nth(usize::from(place)).ok_or_else(unknown)?;
+                let (seq, cause) = self.join_of(merge)?.ok_or_else(unknown)?;
                 let undone = self.is_undone(merge, &cause, seq)?;
                 Deed::Undo { cause, seq, undone, keep_apart: *keep_apart }
             }
@@ -73,6 +67,17 @@ impl Snapshot {
             Act::Block { identifier } => Deed::Block { identifier: self.parsed_identifier(identifier)? },
             Act::Unblock { identifier } => Deed::Unblock { identifier: self.known_identifier(identifier)? },
         })
+    }
+
+    /// The position of a merge, and what it came from.
+    pub(crate) fn join_of(&self, merge: &str) -> Result<Option<(EventSeq, JoinCause)>, Error> {
+        let Some((seq, place)) = numbers_of_id(merge, 'm') else { return Ok(None) };
+        let Some((first, decision)) = self.decision_at(seq)? else { return Ok(None) };
+        let mut joins = effects_at(&decision, first, seq).filter_map(|effect| match effect {
+            Effect::Join { cause, .. } => Some(cause.clone()),
+            _ => None,
+        });
+        Ok(joins.nth(usize::from(place)).map(|cause| (seq, cause)))
     }
 
     /// Whether a merge was undone: what ended the time of its link was an act that named it.

@@ -1,6 +1,7 @@
 //! Reads: everything is answered from one version, on the caller's thread; the writer is never touched.
 
 mod events;
+mod history;
 mod identity;
 mod past;
 mod profile;

@@ -14,6 +14,8 @@ struct Doing {
     removed: Vec<usize>,
     added: Vec<usize>,
     merge: Option<String>,
+    /// Of the two profiles that became one: a fragment of the other, and their primary ids.
+    joined: Option<(usize, Vec<String>)>,
     /// The place in the log since which the profiles were one, where they are parted.
     one_since: Option<u64>,
 }
@@ -112,8 +114,17 @@ impl Model {
         if keep_apart {
             self.guards.push([one, other]);
         }
-        for fragment in [one, other] {
-            self.note(stamp, "undone", fragment, |_| {});
+        let (ends, identifier) = match &self.links[link].to {
+            LinkTo::Identifier(identifier) => ([one, other], Some(identifier.to_string())),
+            LinkTo::Fragment { .. } => ([one.min(other), one.max(other)], None),
+        };
+        let profiles = ends.map(|end| self.primary_id(end)).to_vec();
+        for fragment in ends {
+            self.note(stamp, "undone", fragment, |row| {
+                row.identifier.clone_from(&identifier);
+                row.merge = Some(merge.to_owned());
+                row.profiles.clone_from(&profiles);
+            });
         }
         Ok(doing)
     }
@@ -206,11 +217,7 @@ impl Model {
         let verdict = self.verdict(fragment, &identifier, attach_only, None);
         let joining = attach_only.is_none();
         let doing = self.carry_out_by_hand(fragment, &identifier, verdict, (true, joining), stamp)?;
-        let merge = doing.merge.clone();
-        self.note(stamp, "attached", fragment, |row| {
-            row.identifier = Some(identifier.to_string());
-            row.merge = merge;
-        });
+        self.note_link_by_hand(stamp, "attached", fragment, (&identifier, &doing));
         Ok(doing)
     }
 
@@ -230,6 +237,7 @@ impl Model {
             }
             Verdict::Merge(other) => {
                 doing.fragments.push(other[0]);
+                doing.joined = Some((other[0], vec![self.primary_id(fragment), self.primary_id(other[0])]));
                 doing.merge = Some(self.merge_by(fragment, identifier, verified, time));
                 doing.added.extend(self.link_row(fragment, identifier));
             }
@@ -261,9 +269,25 @@ impl Model {
             self.links[entry.link].state = State::Rejected;
             Doing { fragments: vec![link.fragment], ..Doing::default() }
         };
-        let (merge, kind) = (doing.merge.clone(), if approve { "approved" } else { "rejected" });
-        self.note(stamp, kind, link.fragment, |row| row.merge = merge);
+        let kind = if approve { "approved" } else { "rejected" };
+        self.note_link_by_hand(stamp, kind, link.fragment, (&identifier, &doing));
         Ok(doing)
+    }
+
+    fn note_link_by_hand(
+        &mut self,
+        stamp: Timestamp,
+        kind: &'static str,
+        fragment: usize,
+        (identifier, doing): (&Identifier, &Doing),
+    ) {
+        self.note(stamp, kind, fragment, |row| {
+            row.identifier = Some(identifier.to_string());
+            row.merge.clone_from(&doing.merge);
+            if let Some((other, profiles)) = &doing.joined {
+                (row.other, row.profiles) = (Some(*other), profiles.clone());
+            }
+        });
     }
 
     fn block(&mut self, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
@@ -297,6 +321,8 @@ impl Model {
                 }
             }
         }
+        doing.fragments.sort_unstable();
+        doing.fragments.dedup();
         for &fragment in &doing.fragments {
             self.note(stamp, "blocked", fragment, |row| row.identifier = Some(identifier.to_string()));
         }
@@ -342,6 +368,8 @@ impl Model {
             }
             doing.fragments.push(fragment);
         }
+        doing.fragments.sort_unstable();
+        doing.fragments.dedup();
         for &fragment in &doing.fragments {
             self.note(stamp, "unblocked", fragment, |row| row.identifier = Some(identifier.to_string()));
         }
