@@ -1,7 +1,6 @@
 //! Who is who: links, quarantine, explanations.
 
 use super::{Cursor, Listing, Snapshot};
-use crate::act::ActError;
 use crate::acting::effects_at;
 use crate::core::acts::Plan;
 use crate::core::decision::{Effect, Ends};
@@ -27,16 +26,9 @@ impl Snapshot {
     /// As [`Snapshot::profile_as_of`]; [`ReadError::AmbiguousId`] if several profiles have it, since none of them may
     /// join by it; [`ReadError::Rejected`] for an identifier that cannot be one.
     pub fn profile_of_identifier(&self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
-        let parsed = self.parsed_identifier(identifier).map_err(|error| match error {
-            ActError::NotFound(_) => ReadError::NotFound,
-            ActError::Conflict(rejection) | ActError::Rejected(rejection) => ReadError::Rejected(rejection),
-            ActError::Failed(error) => ReadError::Failed(error),
-        })?;
         let version = self.version()?;
         let at = self.position_of(as_of.at)?;
-        let Some(no) = self.identifier_no(&parsed.namespace, &parsed.value)? else {
-            return Err(ReadError::NotFound);
-        };
+        let no = self.identifier_read(identifier)?;
         if let Some(carrier) = carriers_at(version, no, at)?.first() {
             return self.fragment_as_of(*carrier, as_of);
         }

@@ -3,6 +3,7 @@
 use super::resolve::Verdict;
 use super::{Identifier, Input, LinkTo, Model, State};
 use spoor::ids::EventSeq;
+use spoor::limits::{ID_MAX_BYTES, IDENTIFIER_MAX_BYTES, NAME_MAX_BYTES};
 use spoor::model::Link;
 use spoor::settings::Merges;
 use spoor::{Act, ActError, ActReply, ProfileSize, Rejection, Timestamp};
@@ -177,7 +178,7 @@ impl Model {
 
     fn detach(&mut self, profile: &str, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
         let fragment = self.fragment_named(profile, "profile")?;
-        let identifier = self.parsed(identifier).map_err(|_| missing("identifier_unknown", "identifier"))?;
+        let identifier = self.identifier_named(identifier)?;
         let person = self.person(fragment);
         let own = |row: &usize| {
             let link = &self.links[*row];
@@ -330,7 +331,7 @@ impl Model {
     }
 
     fn unblock(&mut self, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
-        let identifier = self.parsed(identifier).map_err(|_| missing("identifier_unknown", "identifier"))?;
+        let identifier = self.identifier_named(identifier)?;
         if !self.blocked.contains(&identifier) {
             return Err(conflict("not_blocked", "identifier"));
         }
@@ -378,7 +379,13 @@ impl Model {
 
     fn fragment_named(&self, id: &str, field: &str) -> Result<usize, ActError> {
         use spoor::model::ReadError;
-        self.fragment_by_id(id.trim()).map_err(|error| match error {
+        let id = id.trim();
+        let bare = id.split_once(':').map_or(id, |(_, bare)| bare);
+        if id.is_empty() || bare.len() > ID_MAX_BYTES {
+            let code = if id.is_empty() { "id_empty" } else { "id_too_long" };
+            return Err(ActError::Rejected(no(code, field)));
+        }
+        self.fragment_by_id(id).map_err(|error| match error {
             ReadError::AmbiguousId { .. } => conflict("ambiguous_id", field),
             _ => missing("not_found", field),
         })
@@ -391,6 +398,13 @@ impl Model {
     /// An identifier from `namespace:value`, of no source.
     pub(super) fn parsed(&self, text: &str) -> Result<Identifier, &'static str> {
         let (namespace, value) = text.split_once(':').ok_or("identifier_invalid")?;
+        let (namespace, value) = (namespace.trim(), value.trim());
+        if namespace.len() > NAME_MAX_BYTES {
+            return Err("name_too_long");
+        }
+        if value.len() > IDENTIFIER_MAX_BYTES {
+            return Err("value_too_long");
+        }
         self.read(namespace, value, None)
     }
 

@@ -23,11 +23,7 @@ impl Model {
     pub fn profile_of_identifier(&self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
         let then = self.as_known_at(as_of.at)?;
         let wanted = then.parsed(identifier).map_err(|code| match code {
-            "identifier_invalid" => {
-                ReadError::Rejected(Rejection::new(code, "identifier", "the model says no"))
-            }
-            // What identifies nobody finds nobody.
-            _ => ReadError::NotFound,
+            code => ReadError::Rejected(Rejection::new(code, "identifier", "the model says no")),
         })?;
         if let Some(owner) = then.owner(&wanted) {
             return Ok(then.profile_of(owner[0], as_of.until));
