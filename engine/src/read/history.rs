@@ -151,8 +151,7 @@ impl Snapshot {
         for (number, cause) in (0..).zip(joins) {
             let (one, other) = ends_of(cause, effects);
             let profiles = self.primary_fragments(&[one, other], EventSeq(seq.0 - 1))?;
-            let joined =
-                happenings.iter_mut().find(|of| of.fragment == one || of.fragment == other);
+            let joined = happenings.iter_mut().find(|of| of.fragment == one || of.fragment == other);
             if let Some(joined) = joined.filter(|joined| joined.merge.is_none()) {
                 joined.other = Some(if joined.fragment == one { other } else { one });
                 (joined.merge, joined.profiles) = (Some(merge_id(seq, number)), profiles);
