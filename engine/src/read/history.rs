@@ -19,6 +19,7 @@ use crate::reply::LinkOutcome;
 use crate::store::record::RecordView;
 use crate::time::Timestamp;
 use crate::words::{identifier_text, merge_id};
+use std::collections::BTreeMap;
 
 impl Snapshot {
     /// What happened to who a profile is, newest first.
@@ -102,7 +103,7 @@ impl Snapshot {
                 Effect::Direct { one, other, .. } => happenings.push(Happening {
                     other: Some(*other),
                     merge: Some(merge_id(seq, merges)),
-                    profiles: self.primary_fragments(&[*one, *other], EventSeq(seq.0 - 1))?,
+                    sides: Some(Sides::of(*one, *other, EventSeq(seq.0 - 1))),
                     ..Happening::of("merged", *one)
                 }),
                 Effect::Join { .. } => merges += 1,
@@ -113,7 +114,7 @@ impl Snapshot {
                             identifier: Some(identifier_text(&result.namespace, &result.value)),
                             code: result.code.map(LinkCode::as_str),
                             merge: result.merge.map(|merge| merge_id(seq, merge)),
-                            profiles: result.sides.map(|(one, other)| vec![one, other]).unwrap_or_default(),
+                            sides: result.sides.map(|(one, other)| Sides { one, other, at: None }),
                             ..Happening::of(result.outcome.as_str(), *fragment)
                         });
                     }
@@ -139,10 +140,12 @@ impl Snapshot {
             return self.undone(seq, merge);
         }
         let mut happenings: Vec<Happening> = Vec::new();
+        let mut places: BTreeMap<FragmentNo, usize> = BTreeMap::new();
         for fragment in effects.iter().flat_map(|effect| changed_by(act, effect)).flatten() {
-            if happenings.iter().all(|happening| happening.fragment != fragment) {
+            places.entry(fragment).or_insert_with(|| {
                 happenings.push(Happening::of(kind, fragment));
-            }
+                happenings.len() - 1
+            });
         }
         let joins = effects.iter().filter_map(|effect| match effect {
             Effect::Join { cause, .. } => Some(cause),
@@ -150,11 +153,14 @@ impl Snapshot {
         });
         for (number, cause) in (0..).zip(joins) {
             let (one, other) = ends_of(cause, effects);
-            let profiles = self.primary_fragments(&[one, other], EventSeq(seq.0 - 1))?;
-            let joined = happenings.iter_mut().find(|of| of.fragment == one || of.fragment == other);
-            if let Some(joined) = joined.filter(|joined| joined.merge.is_none()) {
-                joined.other = Some(if joined.fragment == one { other } else { one });
-                (joined.merge, joined.profiles) = (Some(merge_id(seq, number)), profiles);
+            for (of, with) in [(one, other), (other, one)] {
+                let joined = places.get(&of).and_then(|place| happenings.get_mut(*place));
+                if let Some(joined) = joined.filter(|joined| joined.merge.is_none()) {
+                    joined.other = Some(with);
+                    joined.merge = Some(merge_id(seq, number));
+                    joined.sides = Some(Sides::of(one, other, EventSeq(seq.0 - 1)));
+                    break;
+                }
             }
         }
         if let Some(identifier) = effects.iter().find_map(|effect| identifier_in(effect)) {
@@ -174,23 +180,26 @@ impl Snapshot {
                 (link.fragment, carrier, Some(self.identifier_text_of(link.identifier)?))
             }
         };
-        let profiles = self.primary_fragments(&[near, far], seq)?;
         let of = |fragment| Happening {
             merge: Some(merge.to_owned()),
             identifier: identifier.clone(),
-            profiles: profiles.clone(),
+            sides: Some(Sides::of(near, far, seq)),
             ..Happening::of("undone", fragment)
         };
         Ok(vec![of(near), of(far)])
     }
 
-    /// The oldest fragments of the profiles that some fragments were of at a position.
-    fn primary_fragments(&self, of: &[FragmentNo], at: EventSeq) -> Result<Vec<FragmentNo>, Error> {
+    /// The primary ids of two profiles.
+    fn primary_ids(&self, sides: Sides) -> Result<Vec<String>, Error> {
         let version = self.version()?;
-        let oldest = |fragment: &FragmentNo| {
-            Ok(members_at(version, *fragment, at)?.first().copied().unwrap_or(*fragment))
+        let primary = |fragment| {
+            let oldest = match sides.at {
+                Some(at) => members_at(version, fragment, at)?.first().copied(),
+                None => None,
+            };
+            self.fragment_id(oldest.unwrap_or(fragment))
         };
-        of.iter().map(oldest).collect()
+        [sides.one, sides.other].into_iter().map(primary).collect()
     }
 
     fn identifier_text_of(&self, no: IdentifierNo) -> Result<String, Error> {
@@ -200,7 +209,6 @@ impl Snapshot {
 
     fn entry(&self, happening: Happening) -> Result<HistoryEntry, Error> {
         let Happening { number: _, seq, at, kind, fragment, other: _, .. } = happening;
-        let ids = happening.profiles.iter().map(|fragment| self.fragment_id(*fragment));
         Ok(HistoryEntry {
             seq,
             at,
@@ -209,7 +217,7 @@ impl Snapshot {
             identifier: happening.identifier,
             code: happening.code,
             merge: happening.merge,
-            profiles: ids.collect::<Result<_, _>>()?,
+            profiles: happening.sides.map(|sides| self.primary_ids(sides)).transpose()?.unwrap_or_default(),
             event: happening.event,
         })
     }
@@ -229,9 +237,25 @@ struct Happening {
     identifier: Option<String>,
     code: Option<&'static str>,
     merge: Option<String>,
-    /// The oldest fragments of the profiles that were joined or parted.
-    profiles: Vec<FragmentNo>,
+    /// The profiles that were joined or parted.
+    sides: Option<Sides>,
     event: Option<String>,
+}
+
+/// Two profiles of which one was made, or which were one. Whose they were at a position is worked out only for what is
+/// shown: it costs their links.
+#[derive(Debug, Clone, Copy)]
+struct Sides {
+    one: FragmentNo,
+    other: FragmentNo,
+    /// The position at which they are looked at; `None` if these are their oldest fragments.
+    at: Option<EventSeq>,
+}
+
+impl Sides {
+    const fn of(one: FragmentNo, other: FragmentNo, at: EventSeq) -> Self {
+        Self { one, other, at: Some(at) }
+    }
 }
 
 impl Happening {
