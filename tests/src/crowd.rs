@@ -296,21 +296,22 @@ impl Crowd {
             // A choice among fragments depends on how many there are, and that on which request came first.
             let kinds = if self.manner.forgetful { 6 } else { 8 };
             match self.dice.below(kinds) {
-                6 => traits.set.push((
-                    (*self.dice.pick(&["first", "max", "min"])).to_owned(),
-                    text(&json!(self.events % 17)),
-                )),
+                6 => {
+                    let name = (*self.dice.pick(&["first", "max", "min"])).to_owned();
+                    traits.set.push((name, text(&json!(self.events % 17))));
+                }
                 7 => {
-                    traits.set.push(((*self.dice.pick(&["any", "all"])).to_owned(), text(&json!(small > 1))))
+                    let name = (*self.dice.pick(&["any", "all"])).to_owned();
+                    traits.set.push((name, text(&json!(small > 1))));
                 }
                 0 if small == 3 => traits.set.push((format!("value-{which}"), text(&json!(null)))),
                 0 => traits.set.push((format!("value-{which}"), text(&json!(self.events)))),
                 1 => traits.set_once.push((format!("value-{which}"), text(&json!(self.events)))),
                 2 => traits.unset.push(format!("value-{which}")),
-                3 => traits.add.push((
-                    format!("counter-{which}"),
-                    text(&json!(0.1 + f64::from(u32::try_from(small).expect("small")))),
-                )),
+                3 => {
+                    let number = 0.1 + f64::from(u32::try_from(small).expect("small"));
+                    traits.add.push((format!("counter-{which}"), text(&json!(number))));
+                }
                 4 => traits.append.push((format!("collection-{which}"), text(&item))),
                 _ => traits.remove.push((format!("collection-{which}"), text(&item))),
             }

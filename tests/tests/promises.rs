@@ -2,12 +2,7 @@
 //! past is what a store knew that saw no more.
 //!
 //! `SPOOR_PROMISES` says how many random histories of each kind (8), `SPOOR_PROMISES_SEED` where to begin (1).
-#![expect(
-    clippy::panic,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test: a panic is its report"
-)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
 
 use spoor::model::{AsOf, Profile};
 use spoor::{Act, ActError, Engine, Timestamp, TrackRequest};
