@@ -29,7 +29,7 @@ use stores::Stores;
 pub enum Size {
     /// A second for each variant: does it run, and is the order of things right?
     Small,
-    /// Three rounds of 20 seconds each, and a minute at half load: some forty minutes in all.
+    /// Three rounds of 20 seconds each, minutes at half load, and stores of ten million events: more than an hour in all.
     Full,
 }
 
