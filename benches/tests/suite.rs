@@ -96,9 +96,11 @@ fn the_suite_measures_everything_and_compares_it() {
     let wanted = options.only.len() - without;
     assert_eq!((told, book.entries.len()), (wanted, wanted));
     assert_eq!(book.left_out.is_empty(), without == 0);
-    let measured = book.ratios.iter().filter_map(|ratio| ratio.value);
-    assert!(measured.clone().all(|value| value > 0.0), "{}", book.text());
-    assert_eq!(measured.count(), if without == 0 { 32 } else { 28 }, "{}", book.text());
+    let mut measured = book.ratios.iter().filter_map(|ratio| ratio.value);
+    assert!(measured.all(|value| value > 0.0), "{}", book.text());
+    // Processor time is counted in ticks, of which so short a run may have none.
+    let rates = book.ratios.iter().filter(|ratio| ratio.value.is_some() && !ratio.name.contains("CPU"));
+    assert_eq!(rates.count(), if without == 0 { 25 } else { 23 }, "{}", book.text());
     let unknown = book.ratios.iter().filter(|ratio| ratio.verdict == Some(Verdict::NotMeasured));
     assert_eq!(unknown.count(), without, "{}", book.text());
     let half = book.entry(Variant::Half.key()).unwrap();
