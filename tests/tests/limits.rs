@@ -2,10 +2,11 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
 
 use spoor::limits::{
-    EVENT_MAX_CONSENTS, EVENT_MAX_IDENTIFIERS, EVENT_MAX_TRAIT_OPERATIONS, FRAGMENT_MAX_CONSENTS,
-    FRAGMENT_MAX_TRAITS, IDENTIFIER_MAX_BYTES, PROFILE_MAX_IDS, REQUEST_MAX_EVENTS, TRAIT_VALUE_MAX_BYTES,
+    AMBIGUOUS_MAX_IDS, EVENT_MAX_CONSENTS, EVENT_MAX_IDENTIFIERS, EVENT_MAX_TRAIT_OPERATIONS,
+    FRAGMENT_MAX_CONSENTS, FRAGMENT_MAX_TRAITS, IDENTIFIER_MAX_BYTES, PROFILE_MAX_IDS, REQUEST_MAX_EVENTS,
+    TRAIT_VALUE_MAX_BYTES,
 };
-use spoor::model::{AsOf, Profile};
+use spoor::model::{AsOf, Profile, ReadError};
 use spoor::settings::{Merges, NamespaceSettings};
 use spoor::{Act, Consent, Event, Json, Reply, Settings, Timestamp, TrackRequest};
 use spoor_tests::scenario::{BEGIN, Player};
@@ -163,6 +164,9 @@ fn a_value_in_many_hands_is_shown(maker: Maker) {
     for id in [&ids[0], &ids[PROFILE_MAX_IDS]] {
         shows_its_identifier(target, id);
     }
+    let several = target.profile_of_identifier("shelf:a", AsOf::default());
+    let first = &ids[..AMBIGUOUS_MAX_IDS];
+    assert!(matches!(several, Err(ReadError::AmbiguousId { candidates }) if candidates == first));
 }
 
 /// A person of very many devices shows each of its ids, when asked by it, and the identifier that joins them.
@@ -177,8 +181,8 @@ fn a_person_of_very_many_devices_is_shown(maker: Maker) {
         assert_eq!((profile.fragments, profile.ids.len()), (ids.len() as u64, PROFILE_MAX_IDS));
         assert_eq!(profile.ids[0], ids[0]);
         assert!(profile.ids.contains(id));
-        let [identifier] = &profile.identifiers[..] else { panic!("{:?}", profile.identifiers) };
-        assert_eq!(Some(identifier.first_seen), profile.first_seen);
+        assert_eq!(profile.identifiers.len(), 1);
+        assert_eq!(Some(profile.identifiers[0].first_seen), profile.first_seen);
     }
 }
 

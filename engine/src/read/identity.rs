@@ -5,18 +5,21 @@ use crate::acting::effects_at;
 use crate::core::acts::Plan;
 use crate::core::decision::{Effect, Ends};
 use crate::core::graph::{
-    Node, carriers_at, chain, edges_of, fewest_identifiers, fewest_links, link_row, links_of,
+    Node, carriers_at, chain, edges_of, fewest_identifiers, fewest_links, held_at, link_row, links_of,
+    members_at,
 };
 use crate::core::root::{members_of, oldest_of, root_of};
 use crate::core::rows::{LinkKey, LinkRow, ListKey, ListKind, NameKind, PairKey, Standing};
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
+use crate::limits::AMBIGUOUS_MAX_IDS;
 use crate::model::{
     AsOf, Explanation, Link, LinkEnds, LinkState, Page, PageRequest, Profile, QuarantinedLink, ReadError,
 };
 use crate::store::record::RecordView;
 use crate::words::{identifier_text, quarantine_id};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Snapshot {
@@ -33,22 +36,34 @@ impl Snapshot {
             return self.fragment_as_of(*carrier, as_of);
         }
         let mut found = Vec::new();
+        let mut theirs: BTreeSet<FragmentNo> = BTreeSet::new();
         for fragment in version.list(ListKey { kind: ListKind::Carriers, of: no.0 }, usize::MAX)? {
             let fragment = FragmentNo(fragment);
             let row = link_row(version, Ends::Identifier(LinkKey { fragment, identifier: no }))?;
-            if crate::core::graph::held_at(&row, at) {
-                let profile = self.fragment_as_of(fragment, as_of)?;
-                if found.iter().all(|other: &Profile| other.primary_id != profile.primary_id) {
-                    found.push(profile);
+            if !held_at(&row, at) || theirs.contains(&fragment) {
+                continue;
+            }
+            let oldest = match as_of.at {
+                Some(_) => {
+                    let members = members_at(version, fragment, at)?;
+                    theirs.extend(&members);
+                    members.first().copied().unwrap_or(fragment)
                 }
+                None => oldest_of(version, root_of(version, fragment)?)?,
+            };
+            if !found.contains(&oldest) {
+                found.push(oldest);
+            }
+            if found.len() == AMBIGUOUS_MAX_IDS {
+                break;
             }
         }
-        match found.len() {
-            0 => Err(ReadError::NotFound),
-            1 => found.pop().ok_or(ReadError::NotFound),
-            _ => {
-                let candidates = found.into_iter().map(|profile| profile.primary_id).collect();
-                Err(ReadError::AmbiguousId { candidates })
+        match found.as_slice() {
+            [] => Err(ReadError::NotFound),
+            [one] => self.fragment_as_of(*one, as_of),
+            several => {
+                let candidates = several.iter().map(|oldest| self.fragment_id(*oldest));
+                Err(ReadError::AmbiguousId { candidates: candidates.collect::<Result<_, _>>()? })
             }
         }
     }
