@@ -40,6 +40,7 @@ impl Model {
         after.sequence += 1;
         let stamp = after.stamp(received);
         let mut doing = after.perform(act, stamp)?;
+        after.note_carriers();
         doing.fragments.sort_unstable();
         doing.fragments.dedup();
         // All fragments of the profiles that it is about, as these were before.

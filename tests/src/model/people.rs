@@ -64,6 +64,28 @@ impl Model {
         Some(self.person(link.fragment))
     }
 
+    /// By which fragment whoever has an identifier has it: the first whose link joined, and, once that link is gone,
+    /// the oldest that has one still.
+    pub(super) fn note_carriers(&mut self) {
+        let mut joining: Vec<&LinkRow> = self.links.iter().filter(|link| link.joins()).collect();
+        self.carriers.retain(|(identifier, _)| joining.iter().any(|link| link.is_of(identifier)));
+        for (identifier, fragment) in &mut self.carriers {
+            let of: Vec<usize> =
+                joining.iter().filter(|link| link.is_of(identifier)).map(|link| link.fragment).collect();
+            if !of.contains(fragment) {
+                *fragment = of.into_iter().min().unwrap_or(*fragment);
+            }
+        }
+        joining.sort_by_key(|link| link.order);
+        for link in joining {
+            if let LinkTo::Identifier(identifier) = &link.to
+                && !self.carriers.iter().any(|(known, _)| known == identifier)
+            {
+                self.carriers.push((identifier.clone(), link.fragment));
+            }
+        }
+    }
+
     /// Whether a person has an identifier by any link that holds.
     pub(super) fn has(&self, person: &[usize], identifier: &Identifier) -> bool {
         self.links.iter().any(|link| {

@@ -241,14 +241,10 @@ impl Model {
         verified: bool,
         time: Timestamp,
     ) -> String {
-        let oldest = self
-            .links
-            .iter()
-            .filter(|link| link.joins() && link.is_of(identifier))
-            .min_by_key(|link| link.order)
-            .map_or(fragment, |link| link.fragment);
+        let carrier = self.carriers.iter().find(|(known, _)| known == identifier);
+        let carrier = carrier.map_or(fragment, |(_, carrier)| *carrier);
         let link = self.write_link(fragment, identifier, verified, true, time);
-        self.merged(link, [fragment, oldest])
+        self.merged(link, [fragment, carrier])
     }
 
     /// Gives the device to somebody else's fragment: the one it had before, or a new one.
