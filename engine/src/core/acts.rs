@@ -11,13 +11,13 @@
 use super::apply::missing;
 use super::decide::{Decider, Stamp};
 use super::decision::{Decision, Effect, Ends, JoinCause, LinkCode, LinkResult};
-use super::graph::{edges_of, fewest_links, link_row, regrouping};
+use super::graph::{edges_of, fewest_links, link_row, links_of, regrouping};
 use super::identifiers::CommandIdentifier;
 use super::identity::{Evidence, Lifted, Resolved};
 use super::person::{Prepared, person_of, prepared_of, tally_of};
 use super::prepare::Command;
 use super::root::{fragment_row, members_of, root_of};
-use super::rows::{DirectKind, LinkKey, LinkRow, ListKey, ListKind, NameKind, PairKey, Standing, TallyRow};
+use super::rows::{DirectKind, LinkKey, ListKey, ListKind, NameKind, PairKey, Standing, TallyRow};
 use super::scratch::Scratch;
 use super::sources::Registry;
 use super::view::View;
@@ -488,8 +488,23 @@ impl<V: View> Planner<'_, '_, V> {
         if self.decider.join_directly(before, fragment, DirectKind::Device)? {
             self.touched.extend([before, fragment]);
             self.added.push(Ends::Pair(PairKey::of(before, fragment)));
+            if self.holder_beside(fragment)? == fragment {
+                self.hold(self.decider.given_back(before)?)?;
+            }
         }
         Ok(())
+    }
+
+    /// The fragment that holds the device of one.
+    fn holder_beside(&self, fragment: FragmentNo) -> Result<FragmentNo, Error> {
+        let device = fragment_row(self.decider.state, fragment)?.device;
+        Ok(self.decider.state.devices(&device)?.ok_or_else(|| missing("device"))?.holder)
+    }
+
+    /// A fragment holds its device from here on.
+    fn hold(&mut self, fragment: FragmentNo) -> Result<(), Error> {
+        let device = fragment_row(self.decider.state, fragment)?.device;
+        self.decider.emit(Effect::Holder { device, fragment })
     }
 
     /// The fragment that held the device, of one that a switch made because of this very value. Other values of the
@@ -520,14 +535,31 @@ impl<V: View> Planner<'_, '_, V> {
     /// Takes back that a fragment went to whom the device had been taken from.
     fn leave(&mut self, fragment: FragmentNo, before: FragmentNo) -> Result<bool, Error> {
         let pair = PairKey::of(before, fragment);
-        let row = self.decider.state.directs(&pair)?;
-        let joins = |row: &LinkRow| row.kind == Some(DirectKind::Device) && row.standing == Standing::Joins;
-        if !row.is_some_and(|row| joins(&row)) {
+        if !self.decider.state.directs(&pair)?.is_some_and(|row| row.gives_back()) {
             return Ok(false);
         }
         self.touched.extend([before, fragment]);
         self.loosen(Ends::Pair(pair), Standing::Suspended(true))?;
         Ok(true)
+    }
+
+    /// A fragment whose value is restored holds its device again, unless somebody was known since at the one that
+    /// got it, or it was given to a third.
+    fn return_device(&mut self, link: LinkKey, before: FragmentNo) -> Result<(), Error> {
+        let row = link_row(self.decider.state, Ends::Identifier(link))?;
+        let holder = self.holder_beside(link.fragment)?;
+        let got_it = holder == self.decider.given_back(before)?;
+        if row.standing.holds() && got_it && self.said_last(link.fragment)? >= self.said_last(holder)? {
+            self.hold(link.fragment)?;
+        }
+        Ok(())
+    }
+
+    /// The position that said last who a fragment is.
+    fn said_last(&self, fragment: FragmentNo) -> Result<EventSeq, Error> {
+        let links = links_of(self.decider.state, fragment)?;
+        let identifiers = links.iter().filter(|(ends, _)| matches!(ends, Ends::Identifier(_)));
+        Ok(identifiers.map(|(_, row)| row.last_seq).max().unwrap_or_default())
     }
 
     /// Links come back in the order in which they first joined. One that something decided since stands in the way
@@ -543,7 +575,7 @@ impl<V: View> Planner<'_, '_, V> {
             if let Some(before) = self.switched_by(fragment, identifier)?
                 && self.leave(fragment, before)?
             {
-                parted.push(fragment);
+                parted.push((fragment, before));
             }
             if let Standing::Suspended(joins) = standing {
                 let ends = Ends::Identifier(LinkKey { fragment, identifier });
@@ -552,9 +584,14 @@ impl<V: View> Planner<'_, '_, V> {
             }
         }
         suspended.sort_unstable();
-        self.regroup(&parted)?;
+        if !parted.is_empty() {
+            self.regroup(&parted.iter().map(|(fragment, _)| *fragment).collect::<Vec<_>>())?;
+        }
         for (_, fragment, joins) in suspended {
             self.unsuspend(LinkKey { fragment, identifier }, joins)?;
+        }
+        for (fragment, before) in parted {
+            self.return_device(LinkKey { fragment, identifier }, before)?;
         }
         Ok(Ok(()))
     }
@@ -575,8 +612,7 @@ impl<V: View> Planner<'_, '_, V> {
                 self.decider.guarded(&person, owner)? || self.decider.share_no_unique(&person, &other)?;
         }
         if stands {
-            let ends = Ends::Identifier(key);
-            return self.decider.emit(Effect::Loosen { ends, standing: Standing::Cut });
+            return self.loosen(Ends::Identifier(key), Standing::Cut);
         }
         self.added.push(Ends::Identifier(key));
         self.decider.emit(Effect::Restore { fragment, identifier, joins })?;

@@ -440,6 +440,12 @@ pub struct LinkRow {
 }
 
 impl LinkRow {
+    /// Whether it joins a fragment to the one that held the device before, since a value is blocked.
+    #[must_use]
+    pub fn gives_back(&self) -> bool {
+        self.kind == Some(DirectKind::Device) && self.standing == Standing::Joins
+    }
+
     /// A link that is only thought of, said at a position.
     #[must_use]
     pub const fn planned(seq: EventSeq) -> Self {

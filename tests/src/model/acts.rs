@@ -1,7 +1,7 @@
 //! What a person does to who is who.
 
 use super::resolve::Verdict;
-use super::{Identifier, Input, LinkTo, Model, State};
+use super::{Identifier, Input, LinkRow, LinkTo, Model, State};
 use spoor::ids::EventSeq;
 use spoor::model::Link;
 use spoor::settings::Merges;
@@ -143,18 +143,12 @@ impl Model {
             return Err(conflict("unique_conflict", "other"));
         }
         let profiles = vec![self.primary_id(one), self.primary_id(two)];
-        for link in &mut self.links {
-            let lifted = matches!(link.to, LinkTo::Fragment { other, kind: "hand" }
-                if [[one, two], [two, one]].contains(&[link.fragment, other]));
-            if lifted && link.state == State::Cut {
-                link.state = State::Suspended;
-            }
+        if let Some(row) = self.direct_row(one, two) {
+            self.links[row].state = State::Suspended;
         }
         let link = self.direct_link(one, two, "hand", stamp).expect("its cut was lifted");
         // Nobody vouches more for a link than who makes it by hand.
         self.links[link].verified = true;
-        self.links[link].last = self.sequence;
-        self.links[link].last_seen = stamp;
         self.hold(link);
         let merge = self.merged(link, [one, two]);
         self.note(stamp, "merged", one, |row| {
@@ -295,6 +289,10 @@ impl Model {
                     self.merged(link, [fragment, before]);
                     doing.fragments.extend([fragment, before]);
                     doing.added.push(link);
+                    let device = self.fragments[fragment].device;
+                    if self.devices[device].holder == fragment {
+                        self.devices[device].holder = self.given_back(before);
+                    }
                 }
             }
         }
@@ -311,14 +309,14 @@ impl Model {
         }
         self.blocked.retain(|known| *known != identifier);
         let mut doing = Doing::default();
-        for row in 0..self.links.len() {
-            let link = self.links[row].clone();
-            let LinkTo::Fragment { other, kind: "device" } = link.to else { continue };
-            let by = self.fragments[link.fragment].switched.as_ref().map(|(by, _)| by);
-            if by == Some(&identifier) && link.state == State::Holds {
+        let mut parted = Vec::new();
+        for fragment in 0..self.fragments.len() {
+            let Some((by, before)) = self.fragments[fragment].switched.clone() else { continue };
+            if let Some(row) = self.gives_back(fragment, before).filter(|_| by == identifier) {
                 self.links[row].state = State::Suspended;
-                doing.fragments.extend([link.fragment, other]);
+                doing.fragments.extend([fragment, before]);
                 doing.removed.push(row);
+                parted.push((fragment, before));
             }
         }
         let mut suspended: Vec<usize> = (0..self.links.len())
@@ -340,13 +338,30 @@ impl Model {
                 doing.added.push(row);
             } else {
                 self.links[row].state = State::Cut;
+                doing.removed.push(row);
             }
             doing.fragments.push(fragment);
+        }
+        for (fragment, before) in parted {
+            let device = self.fragments[fragment].device;
+            let holder = self.devices[device].holder;
+            let holds =
+                self.link_row(fragment, &identifier).is_some_and(|row| self.links[row].state == State::Holds);
+            if holds && holder == self.given_back(before) && self.said_last(fragment) >= self.said_last(holder)
+            {
+                self.devices[device].holder = fragment;
+            }
         }
         for &fragment in &doing.fragments {
             self.note(stamp, "unblocked", fragment, |row| row.identifier = Some(identifier.to_string()));
         }
         Ok(doing)
+    }
+
+    /// The place in the log that said last who a fragment is.
+    fn said_last(&self, fragment: usize) -> u64 {
+        let of = |link: &&LinkRow| link.fragment == fragment && matches!(link.to, LinkTo::Identifier(_));
+        self.links.iter().filter(of).map(|link| link.last).max().unwrap_or(0)
     }
 
     fn fragment_named(&self, id: &str, field: &str) -> Result<usize, ActError> {
