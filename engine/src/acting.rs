@@ -51,7 +51,11 @@ impl Snapshot {
                 });
                 let cause = joins.nth(usize::from(place)).ok_or_else(unknown)?;
                 let undone = self.is_undone(merge, &cause, seq)?;
-                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart }
+                let lifted = effects_at(&decision.1, decision.0, seq).filter_map(|effect| match effect {
+                    Effect::Guard { one, other, stands: false } => Some((*one, *other)),
+                    _ => None,
+                });
+                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart, lifted: lifted.collect() }
             }
             Act::Merge { profile, other, force } => Deed::Merge {
                 one: self.fragment_for(profile, "profile")?,

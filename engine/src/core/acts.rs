@@ -39,6 +39,8 @@ pub enum Deed {
         undone: bool,
         /// Whether they must not become one again.
         keep_apart: bool,
+        /// Guards that it lifted: they stand again where what they part is apart.
+        lifted: Vec<(FragmentNo, FragmentNo)>,
     },
     /// Makes one person of two.
     Merge {
@@ -209,7 +211,12 @@ type Done = Result<Result<(), Refusal>, Error>;
 impl<V: View> Planner<'_, '_, V> {
     fn act(&mut self, deed: &Deed) -> Done {
         match deed {
-            Deed::Undo { cause, seq, undone, keep_apart } => self.undo(cause, *seq, *undone, *keep_apart),
+            Deed::Undo { cause, seq, undone, keep_apart, lifted } => {
+                match self.undo(cause, *seq, *undone, *keep_apart)? {
+                    Ok(()) => self.guard_again(lifted).map(Ok),
+                    refused => Ok(refused),
+                }
+            }
             Deed::Merge { one, other, force } => self.merge(*one, *other, *force),
             Deed::Detach { fragment, identifier } => self.detach(*fragment, *identifier),
             Deed::Attach { fragment, identifier } => {
@@ -310,6 +317,17 @@ impl<V: View> Planner<'_, '_, V> {
             self.decider.emit(Effect::Guard { one: near, other: far, stands: true })?;
         }
         Ok(Ok(()))
+    }
+
+    /// Puts up guards that a forced merge lifted. Where something else has joined the two since, none can stand.
+    fn guard_again(&mut self, lifted: &[(FragmentNo, FragmentNo)]) -> Result<(), Error> {
+        for (one, other) in lifted {
+            if self.root(*one)? != self.root(*other)? {
+                self.touched.extend([*one, *other]);
+                self.decider.emit(Effect::Guard { one: *one, other: *other, stands: true })?;
+            }
+        }
+        Ok(())
     }
 
     fn merge(&mut self, one: FragmentNo, other: FragmentNo, force: bool) -> Done {

@@ -113,6 +113,12 @@ impl Model {
         if keep_apart {
             self.guards.push([one, other]);
         }
+        for [a, b] in self.merges[at].lifted.clone() {
+            if !self.same_person(a, b) {
+                self.guards.push([a, b]);
+                doing.fragments.extend([a, b]);
+            }
+        }
         for fragment in [one, other] {
             self.note(stamp, "undone", fragment, |_| {});
         }
@@ -131,14 +137,13 @@ impl Model {
             return Err(conflict("same_profile", "other"));
         }
         let (a, b) = (self.person(one), self.person(two));
-        if self.kept_apart(&a, &b) {
-            if !force {
-                return Err(conflict("kept_apart", "other"));
-            }
-            let between =
-                |[x, y]: &[usize; 2]| (a.contains(x) && b.contains(y)) || (a.contains(y) && b.contains(x));
-            self.guards.retain(|guard| !between(guard));
+        if self.kept_apart(&a, &b) && !force {
+            return Err(conflict("kept_apart", "other"));
         }
+        let between =
+            |[x, y]: &[usize; 2]| (a.contains(x) && b.contains(y)) || (a.contains(y) && b.contains(x));
+        let (lifted, others) = self.guards.iter().partition(|guard| between(guard));
+        self.guards = others;
         if !force && self.two_unique_values(&a, &b) {
             return Err(conflict("unique_conflict", "other"));
         }
@@ -151,6 +156,9 @@ impl Model {
         self.links[link].verified = true;
         self.hold(link);
         let merge = self.merged(link, [one, two]);
+        if let Some(merge) = self.merges.last_mut() {
+            merge.lifted = lifted;
+        }
         self.note(stamp, "merged", one, |row| {
             row.other = Some(two);
             row.merge = Some(merge.clone());

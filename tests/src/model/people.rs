@@ -213,7 +213,14 @@ impl Model {
     pub(super) fn merged(&mut self, link: usize, ends: [usize; 2]) -> String {
         let here = self.merges.iter().filter(|merge| merge.sequence == self.sequence).count();
         let id = format!("m{}-{here}", self.sequence);
-        self.merges.push(MergeRow { id: id.clone(), sequence: self.sequence, link, ends, undone: false });
+        self.merges.push(MergeRow {
+            id: id.clone(),
+            sequence: self.sequence,
+            link,
+            ends,
+            lifted: Vec::new(),
+            undone: false,
+        });
         id
     }
 
