@@ -187,17 +187,15 @@ impl Snapshot {
     /// What an act did, or would do, in words.
     pub(crate) fn act_reply(
         &self,
-        act: &Act,
         plan: &Plan,
         seq: Option<EventSeq>,
         not_retaken: Vec<EventSeq>,
     ) -> Result<ActReply, Error> {
         let links = |ends: &[Ends]| ends.iter().map(|ends| self.link(*ends)).collect::<Result<Vec<_>, _>>();
         let sizes = |sizes: &[Size]| sizes.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>();
-        let one_merge = matches!(act, Act::Merge { .. } | Act::Attach { .. } | Act::Decide { .. });
         Ok(ActReply {
             seq,
-            merge: seq.filter(|_| plan.merged && one_merge).map(|seq| merge_id(seq, 0)),
+            merge: seq.filter(|_| plan.merged).map(|seq| merge_id(seq, 0)),
             removed: links(&plan.removed)?,
             // What is only planned has no row yet.
             added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(plan)? },
@@ -228,7 +226,7 @@ impl Snapshot {
             Act::Undo { merge, .. } => numbers_of_id(merge, 'm').map(|(seq, _)| seq),
             _ => {
                 let begun =
-                    |ends: &Ends| link_row(version, *ends).map(|row| row.spans.last().map(|span| span.from));
+                    |ends: &Ends| link_row(version, *ends).map(|row| row.spans.last().map(|span| span.since));
                 let begun = plan.removed.iter().map(begun).collect::<Result<Vec<_>, _>>()?;
                 begun.into_iter().flatten().min()
             }

@@ -455,8 +455,8 @@ samples! {
     PairKey => PairKey::of(FragmentNo(100_000), FragmentNo(6));
     LinkRow => LinkRow {
         standing: Standing::Joins, order: 300, spans: vec![
-            Span { from: EventSeq(4), to: Some(EventSeq(70_001)), joins: false },
-            Span { from: EventSeq(70_001), to: None, joins: true },
+            Span { from: EventSeq(4), since: EventSeq(4), to: Some(EventSeq(70_001)), joins: false },
+            Span { from: EventSeq(70_001), since: EventSeq(4), to: None, joins: true },
         ],
         verified: true, first_seq: EventSeq(4), last_seq: EventSeq(70_001), first_seen: Timestamp(1), last_seen: TIME,
         kind: Some(DirectKind::Session(SessionNo(8))), entry: Some((EventSeq(70_001), 1)),

@@ -298,7 +298,7 @@ impl<V: View> Planner<'_, '_, V> {
             JoinCause::Direct(pair) => (Ends::Pair(*pair), pair.one, pair.other),
         };
         let row = link_row(self.decider.state, ends)?;
-        let since = row.spans.last().map(|span| span.from);
+        let since = row.spans.last().map(|span| span.since);
         let holds = row.standing == Standing::Joins && since.is_some_and(|since| since <= seq);
         // Its link may have gone in another way, and the two be joined by others.
         if undone || (!holds && self.root(near)? != self.root(far)?) {
@@ -605,8 +605,15 @@ impl<V: View> Planner<'_, '_, V> {
         if !parted.is_empty() {
             self.regroup(&parted.iter().map(|(fragment, _)| *fragment).collect::<Vec<_>>())?;
         }
+        let mut joined = Vec::new();
         for (_, fragment, joins) in suspended {
-            self.unsuspend(LinkKey { fragment, identifier }, joins)?;
+            if self.unsuspend(LinkKey { fragment, identifier }, joins)? && joins {
+                joined.push(fragment);
+            }
+        }
+        // They are in their old places among the links: whoever is joined by them is as if they had never gone.
+        if !joined.is_empty() {
+            self.regroup(&joined)?;
         }
         for (fragment, before) in parted {
             self.return_device(LinkKey { fragment, identifier }, before)?;
@@ -614,7 +621,8 @@ impl<V: View> Planner<'_, '_, V> {
         Ok(Ok(()))
     }
 
-    fn unsuspend(&mut self, key: LinkKey, joins: bool) -> Result<(), Error> {
+    /// Restores a link if nothing stands in the way; returns whether it did.
+    fn unsuspend(&mut self, key: LinkKey, joins: bool) -> Result<bool, Error> {
         let LinkKey { fragment, identifier } = key;
         let root = self.root(fragment)?;
         let carrier = self.decider.state.identifiers(&identifier)?.and_then(|row| row.owner);
@@ -630,7 +638,8 @@ impl<V: View> Planner<'_, '_, V> {
                 self.decider.guarded(&person, owner)? || self.decider.share_no_unique(&person, &other)?;
         }
         if stands {
-            return self.loosen(Ends::Identifier(key), Standing::Cut);
+            self.loosen(Ends::Identifier(key), Standing::Cut)?;
+            return Ok(false);
         }
         self.added.push(Ends::Identifier(key));
         self.decider.emit(Effect::Restore { fragment, identifier, joins })?;
@@ -638,6 +647,6 @@ impl<V: View> Planner<'_, '_, V> {
             let carrier = carrier.unwrap_or(owner);
             self.decider.unite(root, owner, JoinCause::Link { link: key, carrier })?;
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -408,6 +408,8 @@ impl Limit {
 pub struct Span {
     /// Position of what began it.
     pub from: EventSeq,
+    /// Position of what first began it: of one that goes on after its identifier was blocked, that of the one before.
+    pub since: EventSeq,
     /// Position of what ended it.
     pub to: Option<EventSeq>,
     /// Whether it joined.

@@ -58,7 +58,7 @@ impl Model {
         };
         let reply = ActReply {
             seq: (!dry_run).then_some(EventSeq(after.sequence)),
-            merge: doing.merge.clone(),
+            merge: after.merge_made().filter(|_| !dry_run),
             removed: after.shown_links(&doing.removed),
             added: after.shown_links(&doing.added),
             before: sizes,
@@ -304,8 +304,13 @@ impl Model {
                 }
             }
         }
+        let merge = self.merge_made();
         for &fragment in &doing.fragments {
-            self.note(stamp, "blocked", fragment, |row| row.identifier = Some(identifier.to_string()));
+            let merge = merge.clone();
+            self.note(stamp, "blocked", fragment, |row| {
+                row.identifier = Some(identifier.to_string());
+                row.merge = merge;
+            });
         }
         Ok(doing)
     }
@@ -341,8 +346,14 @@ impl Model {
             let apart =
                 other != own && (self.kept_apart(&own, &other) || self.two_unique_values(&own, &other));
             if !another && !apart {
+                // It counts from when it came, whatever was blocked since.
                 self.links[row].state = State::Holds;
-                self.begin(row, self.links[row].joining);
+                if !other.is_empty() && other != own {
+                    let carrier = self.carriers.iter().find(|(known, _)| *known == identifier);
+                    let carrier = carrier.map_or(fragment, |(_, carrier)| *carrier);
+                    self.merged(row, [fragment, carrier]);
+                }
+                self.note_carriers();
                 doing.added.push(row);
             } else {
                 self.links[row].state = State::Cut;
@@ -360,10 +371,21 @@ impl Model {
                 self.devices[device].holder = fragment;
             }
         }
+        let merge = self.merge_made();
         for &fragment in &doing.fragments {
-            self.note(stamp, "unblocked", fragment, |row| row.identifier = Some(identifier.to_string()));
+            let merge = merge.clone();
+            self.note(stamp, "unblocked", fragment, |row| {
+                row.identifier = Some(identifier.to_string());
+                row.merge = merge;
+            });
         }
         Ok(doing)
+    }
+
+    /// The first merge that the act made which is being done.
+    fn merge_made(&self) -> Option<String> {
+        let here = self.merges.iter().find(|merge| merge.sequence == self.sequence);
+        here.map(|merge| merge.id.clone())
     }
 
     /// The place in the log that said last who a fragment is.
