@@ -191,14 +191,20 @@ impl Snapshot {
         seq: Option<EventSeq>,
         not_retaken: Vec<EventSeq>,
     ) -> Result<ActReply, Error> {
-        let links = |ends: &[Ends]| ends.iter().map(|ends| self.link(*ends)).collect::<Result<Vec<_>, _>>();
+        let links = |ends: &mut dyn Iterator<Item = &Ends>| {
+            ends.map(|ends| self.link(*ends)).collect::<Result<Vec<_>, _>>()
+        };
         let sizes = |sizes: &[Size]| sizes.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>();
         Ok(ActReply {
             seq,
             merge: seq.filter(|_| plan.merged).map(|seq| merge_id(seq, 0)),
-            removed: links(&plan.removed)?,
+            removed: links(&mut plan.removed.iter())?,
             // What is only planned has no row yet.
-            added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(plan)? },
+            added: if seq.is_some() {
+                links(&mut plan.added.iter().map(|(ends, _)| ends))?
+            } else {
+                self.planned_links(plan)?
+            },
             before: sizes(&plan.before)?,
             after: sizes(&plan.after)?,
             not_retaken,

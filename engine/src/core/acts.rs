@@ -17,7 +17,7 @@ use super::identity::{Evidence, Lifted, Resolved};
 use super::person::{Prepared, person_of, prepared_of, tally_of};
 use super::prepare::Command;
 use super::root::{fragment_row, members_of, root_of};
-use super::rows::{DirectKind, LinkKey, ListKey, ListKind, NameKind, PairKey, Standing, TallyRow};
+use super::rows::{DirectKind, LinkKey, LinkRow, ListKey, ListKind, NameKind, PairKey, Standing, TallyRow};
 use super::scratch::Scratch;
 use super::sources::Registry;
 use super::view::View;
@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
 use crate::reply::LinkOutcome;
 use crate::settings::Merges;
+use std::sync::Arc;
 
 /// An act, with what it names looked up.
 #[derive(Debug, Clone)]
@@ -114,8 +115,8 @@ pub struct Plan {
     pub prepared: Vec<Prepared>,
     /// Links that it took away.
     pub removed: Vec<Ends>,
-    /// Links that it made or restored.
-    pub added: Vec<Ends>,
+    /// Links that it made or restored, as they are then.
+    pub added: Vec<(Ends, Arc<LinkRow>)>,
     /// Whether it made a merge.
     pub merged: bool,
     /// Whether an id was drawn.
@@ -258,8 +259,10 @@ impl<V: View> Planner<'_, '_, V> {
         let counted = before.iter().map(|size: &Size| size.tally).collect();
         let prepared = self.prepared;
         let (merged, drew) = (self.decider.merges > 0, self.decider.drew());
+        let removed = self.removed;
+        let row = |ends: &Ends| link_row(self.decider.state, *ends).map(|row| (*ends, row));
+        let added = self.added.iter().map(row).collect::<Result<_, _>>()?;
         let decision = Decision { effects: self.decider.into_effects() };
-        let (removed, added) = (self.removed, self.added);
         Ok(Plan { decision, rests_on, before, after, counted, prepared, removed, added, merged, drew })
     }
 
@@ -355,7 +358,8 @@ impl<V: View> Planner<'_, '_, V> {
         }
         let pair = PairKey::of(one, other);
         self.added.push(Ends::Pair(pair));
-        self.decider.emit(Effect::Direct { one, other, kind: DirectKind::Hand })?;
+        let time = self.decider.stamp.received;
+        self.decider.emit(Effect::Direct { one, other, kind: DirectKind::Hand, time })?;
         self.decider.unite(left, right, JoinCause::Direct(pair))?;
         Ok(Ok(()))
     }
@@ -503,7 +507,8 @@ impl<V: View> Planner<'_, '_, V> {
         if self.root(before)? == self.root(fragment)? {
             return Ok(());
         }
-        if self.decider.join_directly(before, fragment, DirectKind::Device)? {
+        let time = self.decider.stamp.received;
+        if self.decider.join_directly(before, fragment, DirectKind::Device, time)? {
             self.touched.extend([before, fragment]);
             self.added.push(Ends::Pair(PairKey::of(before, fragment)));
             if self.holder_beside(fragment)? == fragment {

@@ -235,7 +235,7 @@ impl<S: State> Decider<'_, S> {
         session: SessionNo,
     ) -> Result<bool, Error> {
         let joined = self.is_provisional(device)?
-            && self.join_directly(fragment, sent, DirectKind::Session(session))?;
+            && self.join_directly(fragment, sent, DirectKind::Session(session), self.chosen_at)?;
         if joined {
             self.settle(device)?;
         }

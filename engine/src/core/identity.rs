@@ -595,12 +595,14 @@ impl<'a, S: State> Decider<'a, S> {
         Ok(merge)
     }
 
-    /// Joins two fragments by a direct link, if nothing stands between them; returns whether they are one now.
+    /// Joins two fragments by a direct link, if nothing stands between them; returns whether they are one now. `time`
+    /// is that of the event or act that says so.
     pub(super) fn join_directly(
         &mut self,
         one: FragmentNo,
         other: FragmentNo,
         kind: DirectKind,
+        time: Timestamp,
     ) -> Result<bool, Error> {
         let pair = PairKey::of(one, other);
         if self.state.directs(&pair)?.is_some_and(|row| row.standing == Standing::Cut) {
@@ -613,7 +615,7 @@ impl<'a, S: State> Decider<'a, S> {
                 return Ok(false);
             }
         }
-        self.emit(Effect::Direct { one, other, kind })?;
+        self.emit(Effect::Direct { one, other, kind, time })?;
         if roots.0 != roots.1 {
             self.unite(roots.0, roots.1, JoinCause::Direct(pair))?;
         }

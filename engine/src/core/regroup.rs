@@ -40,14 +40,16 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
             let key = LinkKey { fragment: *fragment, identifier: *identifier };
             apply_link(state, key, Said { joins: *joins, verified: *verified, time: *time })
         }
-        Effect::Direct { one, other, kind } => {
+        Effect::Direct { one, other, kind, time } => {
             let pair = PairKey::of(*one, *other);
             let seq = here(state);
             let mut row = match state.directs(&pair)? {
                 Some(row) => Arc::unwrap_or_clone(row),
-                None => LinkRow { kind: Some(*kind), ..new_link(seq, Timestamp(0), Standing::Cut) },
+                None => new_link(seq, *time, Standing::Cut),
             };
             (row.kind, row.last_seq) = (Some(*kind), seq);
+            row.first_seen = row.first_seen.min(*time);
+            row.last_seen = row.last_seen.max(*time);
             row.verified |= *kind == DirectKind::Hand;
             begin(state, &mut row, true);
             state.put_directs(pair, row);

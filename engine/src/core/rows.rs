@@ -447,23 +447,6 @@ impl LinkRow {
     pub fn gives_back(&self) -> bool {
         self.kind == Some(DirectKind::Device) && self.standing == Standing::Joins
     }
-
-    /// A link that is only thought of, said at a position.
-    #[must_use]
-    pub const fn planned(seq: EventSeq) -> Self {
-        Self {
-            standing: Standing::Cut,
-            order: 0,
-            spans: Vec::new(),
-            verified: true,
-            first_seq: seq,
-            last_seq: seq,
-            first_seen: Timestamp(0),
-            last_seen: Timestamp(0),
-            kind: None,
-            entry: None,
-        }
-    }
 }
 
 /// Why two fragments are one person without an identifier.

@@ -150,7 +150,7 @@ impl Place {
             seq: Some(self.state.counters().seq),
             merge: None,
             removed: by_ends(plan.removed.iter().map(|ends| reader.link(*ends)).collect()),
-            added: by_ends(plan.added.iter().map(|ends| reader.link(*ends)).collect()),
+            added: by_ends(plan.added.iter().map(|(ends, _)| reader.link(*ends)).collect()),
             before: reader.sizes(&plan.before),
             after: reader.sizes(&plan.after),
             not_retaken: told.not_retaken.clone(),
