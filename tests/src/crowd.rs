@@ -9,9 +9,11 @@ use crate::history::Dice;
 use crate::scenario::BEGIN;
 use serde_json::json;
 use spoor::settings::{
-    IdentificationPoint, Keys, Merges, NamespaceSettings, ProfileIds, Sessions, SourceSettings,
+    IdentificationPoint, Keys, Merges, NamespaceSettings, ProfileIds, Sessions, SourceSettings, TraitPolicy,
+    TraitSettings,
 };
 use spoor::{Consent, Event, Json, Settings, Timestamp, TrackRequest, TraitOperations};
+use std::collections::BTreeMap;
 
 /// Silence that ends a session by inactivity: events are further apart now and then.
 const TIMEOUT_MS: i64 = 300_000;
@@ -45,11 +47,8 @@ pub fn settings() -> Settings {
         conversions: vec!["purchase".to_owned()],
         ..SourceSettings::default()
     };
-    let named = || SourceSettings {
-        profile_ids: ProfileIds::Client,
-        ids: Some("store".to_owned()),
-        ..source()
-    };
+    let named =
+        || SourceSettings { profile_ids: ProfileIds::Client, ids: Some("store".to_owned()), ..source() };
     let sources = [
         ("shop", named()),
         ("till", named()),
@@ -78,8 +77,21 @@ pub fn settings() -> Settings {
             identifiers: [("sworn".to_owned(), "properties.account".to_owned())].into(),
             verified: true,
         }],
+        traits: policies(),
         ..Settings::default()
     }
+}
+
+/// A trait for each policy.
+fn policies() -> BTreeMap<String, TraitSettings> {
+    let policies = [
+        ("first", TraitPolicy::First),
+        ("max", TraitPolicy::Max),
+        ("min", TraitPolicy::Min),
+        ("any", TraitPolicy::Any),
+        ("all", TraitPolicy::All),
+    ];
+    policies.map(|(name, policy)| (name.to_owned(), TraitSettings { kind: None, policy })).into()
 }
 
 /// What names a device.
@@ -159,7 +171,8 @@ impl Crowd {
     pub fn requests(&mut self, count: usize) -> Vec<TrackRequest> {
         let mut requests: Vec<TrackRequest> = Vec::with_capacity(count);
         for _ in 0..count {
-            let again = (!requests.is_empty() && self.dice.percent(10)).then(|| self.dice.pick(&requests).clone());
+            let again =
+                (!requests.is_empty() && self.dice.percent(10)).then(|| self.dice.pick(&requests).clone());
             let request = again.unwrap_or_else(|| self.request());
             requests.push(request);
         }
@@ -280,17 +293,32 @@ impl Crowd {
             let small = self.dice.below(4);
             let which = self.dice.below(2);
             let item = if small == 0 { json!(["a", "b"]) } else { json!(small.to_string()) };
-            match self.dice.below(6) {
+            // A choice among fragments depends on how many there are, and that on which request came first.
+            let kinds = if self.manner.forgetful { 6 } else { 8 };
+            match self.dice.below(kinds) {
+                6 => {
+                    let name = (*self.dice.pick(&["first", "max", "min"])).to_owned();
+                    traits.set.push((name, text(&json!(self.events % 17))));
+                }
+                7 => {
+                    let name = (*self.dice.pick(&["any", "all"])).to_owned();
+                    traits.set.push((name, text(&json!(small > 1))));
+                }
                 0 if small == 3 => traits.set.push((format!("value-{which}"), text(&json!(null)))),
                 0 => traits.set.push((format!("value-{which}"), text(&json!(self.events)))),
                 1 => traits.set_once.push((format!("value-{which}"), text(&json!(self.events)))),
                 2 => traits.unset.push(format!("value-{which}")),
-                3 => traits.add.push((format!("counter-{which}"), text(&json!(0.1 + f64::from(u32::try_from(small).expect("small")))))),
+                3 => {
+                    let number = 0.1 + f64::from(u32::try_from(small).expect("small"));
+                    traits.add.push((format!("counter-{which}"), text(&json!(number))));
+                }
                 4 => traits.append.push((format!("collection-{which}"), text(&item))),
                 _ => traits.remove.push((format!("collection-{which}"), text(&item))),
             }
         }
-        for list in [&mut traits.set, &mut traits.set_once, &mut traits.add, &mut traits.append, &mut traits.remove] {
+        for list in
+            [&mut traits.set, &mut traits.set_once, &mut traits.add, &mut traits.append, &mut traits.remove]
+        {
             list.sort();
             list.dedup_by(|one, other| one.0 == other.0);
         }

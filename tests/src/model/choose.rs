@@ -235,6 +235,9 @@ impl Model {
         if own == device || self.same_person(holder, owner) || self.devices[own].provisional {
             return;
         }
+        if self.sessions[row].met.iter().any(|&met| self.same_person(met, holder)) {
+            return;
+        }
         self.sessions[row].met.push(holder);
         let mut people: Vec<usize> = Vec::new();
         for &met in &self.sessions[row].met {
