@@ -201,7 +201,7 @@ impl Engine {
                 let plan = planned.map_err(|refusal| ActError::refused(&act, refusal))?;
                 if dry_run {
                     let stand = snapshot.not_retaken(&act, &plan)?;
-                    return Ok(snapshot.act_reply(&act, &plan, None, stand)?);
+                    return Ok(snapshot.act_reply(&plan, None, stand)?);
                 }
                 made = Some(Box::new(plan));
             }
@@ -214,7 +214,7 @@ impl Engine {
             match acted {
                 Acted::Done(seq, plan) => {
                     let stand = snapshot.not_retaken(&act, &plan)?;
-                    return Ok(self.snapshot()?.act_reply(&act, &plan, Some(seq), stand)?);
+                    return Ok(self.snapshot()?.act_reply(&plan, Some(seq), stand)?);
                 }
                 Acted::Refused(refusal) => return Err(ActError::refused(&act, refusal)),
                 Acted::Stale => {}
