@@ -51,7 +51,9 @@ impl Model {
     pub fn profile_history(&self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
         let person = self.person(self.fragment_by_id(id)?);
         let rows = self.happened.iter().rev().filter(|row| {
-            [Some(row.fragment), row.other].into_iter().flatten().any(|end| person.contains(&end))
+            // A switch is a matter of both people.
+            let from = row.before.filter(|_| row.kind == "switched");
+            [Some(row.fragment), row.other, from].into_iter().flatten().any(|end| person.contains(&end))
         });
         let entries = rows.map(|row| HistoryEntry {
             seq: EventSeq(row.sequence),
