@@ -11,7 +11,7 @@ use crate::core::rows::{IdentifierKey, LinkKey, ListKey, ListKind, NameKey, Name
 use crate::core::view::View;
 use crate::error::{Error, Rejection};
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo, NamespaceNo};
-use crate::limits::PROFILE_MAX_IDS;
+use crate::limits::{ID_MAX_BYTES, IDENTIFIER_MAX_BYTES, NAME_MAX_BYTES, PROFILE_MAX_IDS};
 use crate::model::ReadError;
 use crate::read::Snapshot;
 use crate::settings::Merges;
@@ -26,15 +26,49 @@ fn not_found(code: &'static str, field: &str, message: impl Into<String>) -> Act
     ActError::NotFound(Rejection::new(code, field, message))
 }
 
-impl From<Refusal> for ActError {
-    fn from(refusal: Refusal) -> Self {
-        let rejection = Rejection { code: refusal.code, message: refusal.message.to_owned(), field: None };
+impl ActError {
+    /// Why the rules do not allow an act, with the member that is at fault.
+    pub(crate) fn refused(act: &Act, refusal: Refusal) -> Self {
+        let field = match act {
+            Act::Undo { .. } => "merge",
+            Act::Merge { .. } => "other",
+            Act::Decide { .. } => "quarantine",
+            Act::Detach { .. } | Act::Attach { .. } | Act::Block { .. } | Act::Unblock { .. } => "identifier",
+        };
+        let resolved = matches!(act, Act::Attach { .. } | Act::Decide { .. } | Act::Block { .. });
+        let reason = resolved.then(|| reason(refusal.code)).flatten();
+        let rejection = Rejection::new(refusal.code, field, reason.unwrap_or(refusal.message));
         match refusal.code {
             "identifier_unknown" => Self::NotFound(rejection),
-            "unknown_namespace" | "junk" | "unlinkable" => Self::Rejected(rejection),
+            code if VALUE_FAULTS.contains(&code) => Self::Rejected(rejection),
             _ => Self::Conflict(rejection),
         }
     }
+}
+
+/// Codes that say of a value that it cannot be one, whoever has what.
+const VALUE_FAULTS: [&str; 3] = ["unknown_namespace", "junk", "unlinkable"];
+
+/// What stands in the way of an identifier, in words.
+fn reason(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "unknown_namespace" => "the settings declare no such namespace",
+        "junk" => "the value identifies nobody: it is one that is typed for want of another",
+        "unlinkable" => "the value cannot be read as one of its namespace",
+        "blocked" => "the value is blocked",
+        "kept_apart" => "a person told this profile and the one that has the value apart",
+        "unique_conflict" => "the profile would have two values of a unique namespace",
+        "values_per_profile" => "the profile has as many values of a namespace as it may",
+        "fragments_max" => "as many ids carry the value as may",
+        _ => return None,
+    })
+}
+
+/// What a value itself is refused for, if it is.
+fn value_fault(identifier: &CommandIdentifier) -> Option<Rejection> {
+    let code = identifier.fault?.as_str();
+    let fault = VALUE_FAULTS.contains(&code).then(|| reason(code)).flatten()?;
+    Some(Rejection::new(code, "identifier", fault))
 }
 
 impl Snapshot {
@@ -43,19 +77,10 @@ impl Snapshot {
         Ok(match act {
             Act::Undo { merge, keep_apart } => {
                 let unknown = || not_found("merge_unknown", "merge", format!("there is no merge {merge:?}"));
-                let (seq, place) = numbers_of_id(merge, 'm').ok_or_else(unknown)?;
-                let decision = self.decision_at(seq)?.ok_or_else(unknown)?;
-                let mut joins = effects_at(&decision.1, decision.0, seq).filter_map(|effect| match effect {
-                    Effect::Join { cause, .. } => Some(cause.clone()),
-                    _ => None,
-                });
-                let cause = joins.nth(usize::from(place)).ok_or_else(unknown)?;
+                let (seq, cause) = self.join_of(merge)?.ok_or_else(unknown)?;
                 let undone = self.is_undone(merge, &cause, seq)?;
-                let lifted = effects_at(&decision.1, decision.0, seq).filter_map(|effect| match effect {
-                    Effect::Guard { one, other, stands: false } => Some((*one, *other)),
-                    _ => None,
-                });
-                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart, lifted: lifted.collect() }
+                let lifted = self.guards_lifted_at(seq)?;
+                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart, lifted }
             }
             Act::Merge { profile, other, force } => Deed::Merge {
                 one: self.fragment_for(profile, "profile")?,
@@ -75,8 +100,29 @@ impl Snapshot {
                 Deed::Decide { link, identifier, source_merges, approve: *approve }
             }
             Act::Block { identifier } => Deed::Block { identifier: self.parsed_identifier(identifier)? },
-            Act::Unblock { identifier } => Deed::Unblock { identifier: self.known_identifier(identifier)? },
+            Act::Unblock { identifier } => Deed::Unblock { identifier: self.blocked_identifier(identifier)? },
         })
+    }
+
+    /// The position of a merge, and what it came from.
+    pub(crate) fn join_of(&self, merge: &str) -> Result<Option<(EventSeq, JoinCause)>, Error> {
+        let Some((seq, place)) = numbers_of_id(merge, 'm') else { return Ok(None) };
+        let Some((first, decision)) = self.decision_at(seq)? else { return Ok(None) };
+        let mut joins = effects_at(&decision, first, seq).filter_map(|effect| match effect {
+            Effect::Join { cause, .. } => Some(cause.clone()),
+            _ => None,
+        });
+        Ok(joins.nth(usize::from(place)).map(|cause| (seq, cause)))
+    }
+
+    /// The guards that what happened at a position took down.
+    fn guards_lifted_at(&self, seq: EventSeq) -> Result<Vec<(FragmentNo, FragmentNo)>, Error> {
+        let Some((first, decision)) = self.decision_at(seq)? else { return Ok(Vec::new()) };
+        let lifted = effects_at(&decision, first, seq).filter_map(|effect| match effect {
+            Effect::Guard { one, other, stands: false } => Some((*one, *other)),
+            _ => None,
+        });
+        Ok(lifted.collect())
     }
 
     /// Whether a merge was undone: what ended the time of its link was an act that named it.
@@ -95,6 +141,15 @@ impl Snapshot {
     }
 
     fn fragment_for(&self, id: &str, field: &str) -> Result<FragmentNo, ActError> {
+        let id = id.trim();
+        let bare = id.split_once(':').map_or(id, |(_, bare)| bare);
+        if id.is_empty() {
+            return Err(ActError::Rejected(Rejection::new("id_empty", field, "empty once trimmed")));
+        }
+        if bare.len() > ID_MAX_BYTES {
+            let message = format!("{} bytes; at most {ID_MAX_BYTES}", bare.len());
+            return Err(ActError::Rejected(Rejection::new("id_too_long", field, message)));
+        }
         self.fragment_of(id).map_err(|error| match error {
             ReadError::NotFound => not_found("not_found", field, format!("nothing has the id {id:?}")),
             ReadError::AmbiguousId { candidates } => {
@@ -113,14 +168,57 @@ impl Snapshot {
             ActError::Rejected(Rejection::new("identifier_invalid", "identifier", message))
         };
         let (namespace, value) = text.split_once(':').ok_or_else(malformed)?;
-        Ok(identifier(&self.shared().registry, namespace.trim(), value, None, true))
+        let (namespace, value) = (namespace.trim(), value.trim());
+        for (code, bytes, max) in [
+            ("name_too_long", namespace.len(), NAME_MAX_BYTES),
+            ("value_too_long", value.len(), IDENTIFIER_MAX_BYTES),
+        ] {
+            if bytes > max {
+                let message = format!("{bytes} bytes; at most {max}");
+                return Err(ActError::Rejected(Rejection::new(code, "identifier", message)));
+            }
+        }
+        Ok(identifier(&self.shared().registry, namespace, value, None, true))
     }
 
     fn known_identifier(&self, text: &str) -> Result<IdentifierNo, ActError> {
         let parsed = self.parsed_identifier(text)?;
         match self.identifier_no(&parsed.namespace, &parsed.value)? {
             Some(no) => Ok(no),
-            None => Err(not_found("identifier_unknown", "identifier", format!("nobody has {text:?}"))),
+            None => Err(match value_fault(&parsed) {
+                Some(fault) => ActError::Rejected(fault),
+                None => not_found("identifier_unknown", "identifier", format!("nobody has {text:?}")),
+            }),
+        }
+    }
+
+    /// One that an act blocked; whether it is so still is decided later.
+    fn blocked_identifier(&self, text: &str) -> Result<IdentifierNo, ActError> {
+        let parsed = self.parsed_identifier(text)?;
+        if let Some(no) = self.identifier_no(&parsed.namespace, &parsed.value)? {
+            return Ok(no);
+        }
+        if let Some(fault) = value_fault(&parsed) {
+            return Err(ActError::Rejected(fault));
+        }
+        let message = match parsed.fault {
+            Some(_) => "the settings block the value, and no act",
+            None => "the value is not blocked",
+        };
+        Err(ActError::Conflict(Rejection::new("not_blocked", "identifier", message)))
+    }
+
+    /// The number of the identifier that a read names.
+    pub(crate) fn identifier_read(&self, text: &str) -> Result<IdentifierNo, ReadError> {
+        let parsed = self.parsed_identifier(text).map_err(|error| match error {
+            ActError::NotFound(_) => ReadError::NotFound,
+            ActError::Conflict(rejection) | ActError::Rejected(rejection) => ReadError::Rejected(rejection),
+            ActError::Failed(error) => ReadError::Failed(error),
+        })?;
+        match (self.identifier_no(&parsed.namespace, &parsed.value)?, value_fault(&parsed)) {
+            (Some(no), _) => Ok(no),
+            (None, Some(fault)) => Err(ReadError::Rejected(fault)),
+            (None, None) => Err(ReadError::NotFound),
         }
     }
 

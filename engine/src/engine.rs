@@ -193,29 +193,30 @@ impl Engine {
         for attempt in 1.. {
             let snapshot = self.snapshot()?;
             let deed = snapshot.deed(&act)?;
-            let mut planned = None;
+            let mut made = None;
             if dry_run || deed.is_large() {
                 let version = snapshot.version()?;
                 let stamp = Stamp { received: self.inner.shared.clock.now(), entropy: 0 };
-                let plan = plan(version, &self.inner.shared.registry, &deed, stamp)??;
+                let planned = plan(version, &self.inner.shared.registry, &deed, stamp)?;
+                let plan = planned.map_err(|refusal| ActError::refused(&act, refusal))?;
                 if dry_run {
                     let stand = snapshot.not_retaken(&act, &plan)?;
                     return Ok(snapshot.act_reply(&plan, None, stand)?);
                 }
-                planned = Some(Box::new(plan));
+                made = Some(Box::new(plan));
             }
             let encoded = encoded.clone();
             // Whoever is overtaken again and again is planned by the writer at last, while everyone waits.
             let insist = attempt >= ACT_MAX_ATTEMPTS;
             let acted = self
                 .inner
-                .ask(|done| Message::Act(Box::new(ActJob { encoded, deed, plan: planned, insist, done })))?;
+                .ask(|done| Message::Act(Box::new(ActJob { encoded, deed, plan: made, insist, done })))?;
             match acted {
                 Acted::Done(seq, plan) => {
                     let stand = snapshot.not_retaken(&act, &plan)?;
                     return Ok(self.snapshot()?.act_reply(&plan, Some(seq), stand)?);
                 }
-                Acted::Refused(refusal) => return Err(refusal.into()),
+                Acted::Refused(refusal) => return Err(ActError::refused(&act, refusal)),
                 Acted::Stale => {}
             }
         }

@@ -54,6 +54,8 @@ pub const ACT_MAX_ATTEMPTS: u32 = 8;
 pub const STANDING_REFUSALS_MAX: usize = 64;
 /// Ids that the answer of one profile lists.
 pub const PROFILE_MAX_IDS: usize = 1_000;
+/// Profiles that an answer names where an identifier stands for several.
+pub const AMBIGUOUS_MAX_IDS: usize = 100;
 /// Fragments of one device that are looked through for the person who sits down there.
 pub const DEVICE_MAX_SEATS: usize = 1_000;
 /// Largest `values_per_profile` of a namespace.

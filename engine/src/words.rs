@@ -70,9 +70,9 @@ pub(crate) fn quarantine_id(seq: EventSeq, place: u16) -> String {
 /// The two numbers of such an id.
 pub(crate) fn numbers_of_id(id: &str, letter: char) -> Option<(EventSeq, u16)> {
     let (seq, place) = id.strip_prefix(letter)?.split_once('-')?;
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    (digits(seq) && digits(place)).then_some(())?;
-    Some((EventSeq(seq.parse().ok()?), place.parse().ok()?))
+    let (seq, place): (u64, u16) = (seq.parse().ok()?, place.parse().ok()?);
+    // One thing has one id: no sign, and no zeros before it.
+    (format!("{letter}{seq}-{place}") == id).then_some((EventSeq(seq), place))
 }
 
 fn session_reply(session: &SessionOutcome) -> SessionReply {

@@ -229,7 +229,16 @@ fn who_is_who_is_asked_and_decided_on_a_directory_and_through_its_server() {
     assert!(codes(&here).iter().any(|code| code == "kept_apart"), "{here:?}");
     let wrong = spoor(&alone, &["profile", "x", "--at", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2), "a time that is none is an argument that is wrong");
-    for arguments in [&["profile"][..], &["profile", "x", "--identifier", "email:y"], &["quarantine"]] {
+    for arguments in [
+        &["profile"][..],
+        &["profile", ""],
+        &["profile", "x", "--identifier", "email:y"],
+        &["profile", "--identifier", "y"],
+        &["explain", "x", " "],
+        &["detach", "x", "email:"],
+        &["block", ":y"],
+        &["quarantine"],
+    ] {
         assert_eq!(spoor(&alone, arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
@@ -260,6 +269,8 @@ fn standard_input_is_read_and_an_export_can_be_a_file() {
     assert!(seqs.is_sorted_by(|a, b| a < b));
     let rest = said(&spoor(&data, &["export", "--after", &seqs[1_398].to_string()]), 0);
     assert_eq!(rest.lines().count(), 1);
+    let to_standard_output = said(&spoor(&data, &["export", "-", "--after", &seqs[1_398].to_string()]), 0);
+    assert_eq!(to_standard_output, rest);
 }
 
 #[test]

@@ -2,10 +2,13 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
 
 use spoor::limits::{
-    EVENT_MAX_CONSENTS, EVENT_MAX_IDENTIFIERS, EVENT_MAX_TRAIT_OPERATIONS, FRAGMENT_MAX_CONSENTS,
-    FRAGMENT_MAX_TRAITS, IDENTIFIER_MAX_BYTES, REQUEST_MAX_EVENTS, TRAIT_VALUE_MAX_BYTES,
+    AMBIGUOUS_MAX_IDS, EVENT_MAX_CONSENTS, EVENT_MAX_IDENTIFIERS, EVENT_MAX_TRAIT_OPERATIONS,
+    FRAGMENT_MAX_CONSENTS, FRAGMENT_MAX_TRAITS, IDENTIFIER_MAX_BYTES, PROFILE_MAX_IDS, REQUEST_MAX_EVENTS,
+    TRAIT_VALUE_MAX_BYTES,
 };
-use spoor::{Consent, Event, Json, Reply, Settings, TrackRequest};
+use spoor::model::{AsOf, Profile, ReadError};
+use spoor::settings::{Merges, NamespaceSettings};
+use spoor::{Act, Consent, Event, Json, Reply, Settings, Timestamp, TrackRequest};
 use spoor_tests::scenario::{BEGIN, Player};
 use spoor_tests::target::{Embedded, Maker, Naive, Target};
 
@@ -116,6 +119,73 @@ fn a_fragment_has_bounds(maker: Maker) {
     );
 }
 
+/// One more device that has a value, seen at its own second; returns its id.
+fn seen_with(target: &mut dyn Target, identifier: (&str, &str), second: usize) -> String {
+    let time =
+        Timestamp(BEGIN.0 - 10_000_000_000 + i64::try_from(second).expect("a small number") * 1_000_000);
+    let of = (identifier.0.to_owned(), identifier.1.to_owned());
+    let one = event(|event| (event.identifiers, event.time) = (vec![of], Some(time)));
+    let reply = target.track(&request(&format!("{}-{second}", identifier.1), vec![one])).expect("accepted");
+    reply.profile.expect("a profile").id
+}
+
+/// What a profile says of its only identifier is what the past says of it, from which nothing is left out.
+fn shows_its_identifier(target: &mut dyn Target, id: &str) -> Profile {
+    let now = target.profile(id).expect("it is there");
+    let as_of = AsOf { at: Some(Timestamp(BEGIN.0 + 1_000_000_000)), until: None };
+    let then = target.profile_as_of(id, as_of).expect("it was there");
+    assert_eq!(now.identifiers.len(), 1, "{id} has one identifier");
+    assert_eq!(now.identifiers, then.identifiers, "{id}");
+    now
+}
+
+/// A value that very many had before, or have without being joined, is shown by whoever has it.
+fn a_value_in_many_hands_is_shown(maker: Maker) {
+    let mut settings = Settings::default();
+    let attaches = NamespaceSettings { merges: Merges::Never, ..NamespaceSettings::default() };
+    settings
+        .identifiers
+        .insert("shelf".to_owned(), NamespaceSettings { fragments_max: 1_000_000, ..attaches });
+    let mut player = Player::new(maker, &settings);
+    let target = player.target();
+    let email = ("email", "old@x.example");
+    let ids: Vec<String> = (0..PROFILE_MAX_IDS).map(|second| seen_with(target, email, second)).collect();
+    shows_its_identifier(target, &ids[0]);
+    let identifier = format!("{}:{}", email.0, email.1);
+    let detach = Act::Detach { profile: ids[0].clone(), identifier: identifier.clone() };
+    target.act(&detach, false).expect("detached");
+    let id = seen_with(target, email, PROFILE_MAX_IDS);
+    shows_its_identifier(target, &id);
+    let found = target.profile_of_identifier(&identifier, AsOf::default()).expect("it has an owner");
+    assert_eq!((found.id, found.identifiers.len()), (id, 1));
+
+    let shelf = ("shelf", "a");
+    let ids: Vec<String> = (0..=PROFILE_MAX_IDS).map(|second| seen_with(target, shelf, second)).collect();
+    for id in [&ids[0], &ids[PROFILE_MAX_IDS]] {
+        shows_its_identifier(target, id);
+    }
+    let several = target.profile_of_identifier("shelf:a", AsOf::default());
+    let first = &ids[..AMBIGUOUS_MAX_IDS];
+    assert!(matches!(several, Err(ReadError::AmbiguousId { candidates }) if candidates == first));
+}
+
+/// A person of very many devices shows each of its ids, when asked by it, and the identifier that joins them.
+fn a_person_of_very_many_devices_is_shown(maker: Maker) {
+    let mut player = Player::new(maker, &Settings::default());
+    let target = player.target();
+    let user = ("user_id", "ada");
+    let ids: Vec<String> = (0..PROFILE_MAX_IDS + 100).map(|second| seen_with(target, user, second)).collect();
+    for id in ids.iter().step_by(107).chain(ids.last()) {
+        let profile = target.profile(id).expect("it is there");
+        assert_eq!((&profile.id, &profile.primary_id), (id, &ids[0]));
+        assert_eq!((profile.fragments, profile.ids.len()), (ids.len() as u64, PROFILE_MAX_IDS));
+        assert_eq!(profile.ids[0], ids[0]);
+        assert!(profile.ids.contains(id));
+        assert_eq!(profile.identifiers.len(), 1);
+        assert_eq!(Some(profile.identifiers[0].first_seen), profile.first_seen);
+    }
+}
+
 /// A thousand events of one time keep their order.
 fn a_request_keeps_its_order(maker: Maker) {
     let mut player = Player::new(maker, &Settings::default());
@@ -124,7 +194,7 @@ fn a_request_keeps_its_order(maker: Maker) {
     let events = (0..REQUEST_MAX_EVENTS).map(|number| {
         event(|event| {
             event.id = Some(format!("e-{number}"));
-            event.time = Some(spoor::Timestamp(BEGIN.0 - 1_000_000));
+            event.time = Some(Timestamp(BEGIN.0 - 1_000_000));
             event.traits.set = vec![("last".to_owned(), value(number))];
             event.traits.set_once = vec![("first".to_owned(), value(number))];
         })
@@ -149,4 +219,11 @@ fn the_engine_keeps_the_bounds() {
     a_request_has_bounds(Embedded::make);
     a_fragment_has_bounds(Embedded::make);
     a_request_keeps_its_order(Embedded::make);
+}
+
+/// The model looks at every link of every fragment, which would take minutes here.
+#[test]
+fn the_engine_shows_identifiers_in_many_hands() {
+    a_value_in_many_hands_is_shown(Embedded::make);
+    a_person_of_very_many_devices_is_shown(Embedded::make);
 }

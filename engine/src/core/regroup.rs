@@ -395,6 +395,8 @@ fn regroup<S: State>(
     now.dedup();
     for root in &now {
         rebuild_person(state, *root, &guards, seq)?;
+        // Those who keep their root were parted as well.
+        note(state, *root);
     }
     let (before, after) = (roots.len() as u64, now.len() as u64);
     count(state, |counters| counters.unions = (counters.unions + before).saturating_sub(after));

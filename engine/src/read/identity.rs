@@ -1,25 +1,25 @@
-//! Who is who: links, history, quarantine, explanations.
+//! Who is who: links, quarantine, explanations.
 
 use super::{Cursor, Listing, Snapshot};
-use crate::act::{Act, ActError};
 use crate::acting::effects_at;
 use crate::core::acts::Plan;
-use crate::core::decision::{Effect, Ends, EventEffect, LinkCode, LinkResult};
+use crate::core::decision::{Effect, Ends};
 use crate::core::graph::{
-    Node, carriers_at, chain, edges_of, fewest_identifiers, fewest_links, link_row, links_of,
+    Node, carriers_at, chain, edges_of, fewest_identifiers, fewest_links, held_at, link_row, links_of,
+    members_at,
 };
-use crate::core::root::{fragment_row, members_of, oldest_of, root_of};
+use crate::core::root::{members_of, oldest_of, root_of};
 use crate::core::rows::{LinkKey, LinkRow, ListKey, ListKind, NameKind, Standing};
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
+use crate::limits::AMBIGUOUS_MAX_IDS;
 use crate::model::{
-    AsOf, Explanation, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest, Profile, QuarantinedLink,
-    ReadError,
+    AsOf, Explanation, Link, LinkEnds, LinkState, Page, PageRequest, Profile, QuarantinedLink, ReadError,
 };
-use crate::reply::LinkOutcome;
 use crate::store::record::RecordView;
-use crate::words::{identifier_text, merge_id, quarantine_id};
+use crate::words::{identifier_text, quarantine_id};
+use std::collections::BTreeSet;
 
 impl Snapshot {
     /// The profile that has an identifier, `namespace:value`, as of a past.
@@ -28,36 +28,41 @@ impl Snapshot {
     /// As [`Snapshot::profile_as_of`]; [`ReadError::AmbiguousId`] if several profiles have it, since none of them may
     /// join by it; [`ReadError::Rejected`] for an identifier that cannot be one.
     pub fn profile_of_identifier(&self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
-        let parsed = self.parsed_identifier(identifier).map_err(|error| match error {
-            ActError::NotFound(_) => ReadError::NotFound,
-            ActError::Conflict(rejection) | ActError::Rejected(rejection) => ReadError::Rejected(rejection),
-            ActError::Failed(error) => ReadError::Failed(error),
-        })?;
         let version = self.version()?;
         let at = self.position_of(as_of.at)?;
-        let Some(no) = self.identifier_no(&parsed.namespace, &parsed.value)? else {
-            return Err(ReadError::NotFound);
-        };
+        let no = self.identifier_read(identifier)?;
         if let Some(carrier) = carriers_at(version, no, at)?.first() {
             return self.fragment_as_of(*carrier, as_of);
         }
         let mut found = Vec::new();
+        let mut theirs: BTreeSet<FragmentNo> = BTreeSet::new();
         for fragment in version.list(ListKey { kind: ListKind::Carriers, of: no.0 }, usize::MAX)? {
             let fragment = FragmentNo(fragment);
             let row = link_row(version, Ends::Identifier(LinkKey { fragment, identifier: no }))?;
-            if crate::core::graph::held_at(&row, at) {
-                let profile = self.fragment_as_of(fragment, as_of)?;
-                if found.iter().all(|other: &Profile| other.primary_id != profile.primary_id) {
-                    found.push(profile);
+            if !held_at(&row, at) || theirs.contains(&fragment) {
+                continue;
+            }
+            let oldest = match as_of.at {
+                Some(_) => {
+                    let members = members_at(version, fragment, at)?;
+                    theirs.extend(&members);
+                    members.first().copied().unwrap_or(fragment)
                 }
+                None => oldest_of(version, root_of(version, fragment)?)?,
+            };
+            if !found.contains(&oldest) {
+                found.push(oldest);
+            }
+            if found.len() == AMBIGUOUS_MAX_IDS {
+                break;
             }
         }
-        match found.len() {
-            0 => Err(ReadError::NotFound),
-            1 => found.pop().ok_or(ReadError::NotFound),
-            _ => {
-                let candidates = found.into_iter().map(|profile| profile.primary_id).collect();
-                Err(ReadError::AmbiguousId { candidates })
+        match found.as_slice() {
+            [] => Err(ReadError::NotFound),
+            [one] => self.fragment_as_of(*one, as_of),
+            several => {
+                let candidates = several.iter().map(|oldest| self.fragment_id(*oldest));
+                Err(ReadError::AmbiguousId { candidates: candidates.collect::<Result<_, _>>()? })
             }
         }
     }
@@ -149,115 +154,6 @@ impl Snapshot {
         })
     }
 
-    /// What happened to who a profile is, newest first.
-    ///
-    /// # Errors
-    /// As [`Snapshot::profile_events`].
-    pub fn profile_history(&self, id: &str, request: &PageRequest) -> Result<Page<HistoryEntry>, ReadError> {
-        let listing = Listing::of("profile-history", id, request)?;
-        let Listing { limit, after, .. } = listing;
-        let version = self.version()?;
-        let members = self.members(self.fragment_of(id)?)?;
-        let mut places = Vec::new();
-        for member in &members {
-            places.push(fragment_row(version, *member)?.created.0);
-            places.extend(version.list(ListKey { kind: ListKind::History, of: member.0 }, usize::MAX)?);
-        }
-        places.sort_unstable_by(|one, other| other.cmp(one));
-        places.dedup();
-        let mut page = Page { items: Vec::new(), cursor: None };
-        for place in places {
-            if after.is_some_and(|after| place >= after.0) {
-                continue;
-            }
-            // What happened at one position stays on one page.
-            if page.items.len() >= limit {
-                let last = page.items.last().map(|last: &HistoryEntry| Cursor(last.seq.0, 0));
-                page.cursor = last.map(|last| listing.cursor_text(last));
-                break;
-            }
-            page.items.extend(self.happened(EventSeq(place), &members)?);
-        }
-        Ok(page)
-    }
-
-    /// What happened at one position to some fragments, the last first.
-    fn happened(&self, seq: EventSeq, members: &[FragmentNo]) -> Result<Vec<HistoryEntry>, Error> {
-        let version = self.version()?;
-        let Some(record) = version.log.record(seq)? else { return Ok(Vec::new()) };
-        let view = RecordView::parse(record.bytes(), &version.path)?;
-        let decision = view.decision(&version.path)?;
-        let act = view.act(&version.path)?;
-        let request = view.command(&version.path)?;
-        let here = || effects_at(&decision, record.first_seq(), seq);
-        let event = here().find_map(|effect| match effect {
-            Effect::Event(event) => Some(event),
-            _ => None,
-        });
-        let event_id = event.and_then(|event: &EventEffect| {
-            request.as_ref()?.events.get(usize::from(event.index))?.id.clone()
-        });
-        let entry = |kind, fragment| -> Result<HistoryEntry, Error> {
-            Ok(HistoryEntry {
-                seq,
-                at: view.stamp.received,
-                kind,
-                profile: self.fragment_id(fragment)?,
-                identifier: None,
-                code: None,
-                merge: None,
-                profiles: Vec::new(),
-                event: event_id.clone(),
-            })
-        };
-        let ids = |sides: (FragmentNo, FragmentNo)| -> Result<Vec<String>, Error> {
-            Ok(vec![self.fragment_id(sides.0)?, self.fragment_id(sides.1)?])
-        };
-        let mut entries = Vec::new();
-        let mut merges = 0;
-        for effect in here() {
-            match effect {
-                Effect::Device { fragment, .. } | Effect::Fragment { fragment, .. }
-                    if members.contains(fragment) =>
-                {
-                    entries.push(entry("created", *fragment)?);
-                }
-                Effect::Direct { one, other, .. } if act.is_none() => {
-                    let merge = Some(merge_id(seq, merges));
-                    entries.push(HistoryEntry {
-                        merge,
-                        profiles: ids((*one, *other))?,
-                        ..entry("merged", *one)?
-                    });
-                }
-                Effect::Join { .. } => merges += 1,
-                Effect::Identified { fragment: Some(fragment), results } => {
-                    for result in results.iter().filter(|result| is_history(result, seq)) {
-                        entries.push(HistoryEntry {
-                            identifier: Some(identifier_text(&result.namespace, &result.value)),
-                            code: result.code.map(LinkCode::as_str),
-                            merge: result.merge.map(|merge| merge_id(seq, merge)),
-                            profiles: result.sides.map(ids).transpose()?.unwrap_or_default(),
-                            ..entry(result.outcome.as_str(), *fragment)?
-                        });
-                    }
-                }
-                _ => {}
-            }
-        }
-        if let Some(act) = act {
-            let about = members.iter().copied().min().unwrap_or_default();
-            let merge = (merges > 0).then(|| merge_id(seq, 0));
-            entries.push(HistoryEntry {
-                merge,
-                identifier: identifier_of(&act),
-                ..entry(name_of(&act), about)?
-            });
-        }
-        entries.reverse();
-        Ok(entries)
-    }
-
     /// The links that wait for a decision, newest first.
     ///
     /// # Errors
@@ -268,23 +164,36 @@ impl Snapshot {
         let version = self.version()?;
         let mut places = version.list(ListKey { kind: ListKind::Quarantine, of: 0 }, usize::MAX)?;
         places.reverse();
+        places.dedup();
         let mut page = Page { items: Vec::new(), cursor: None };
-        let mut last = None;
-        for place in places {
-            if after.is_some_and(|after| place >= after.0) {
+        let mut last = Cursor(0, 0);
+        for position in places {
+            if after.is_some_and(|after| position > after.0) {
                 continue;
             }
-            if page.items.len() >= limit {
-                page.cursor = last.map(|last| listing.cursor_text(Cursor(last, 0)));
-                break;
+            let seen = after.filter(|after| position == after.0).map(|after| after.1);
+            // One more than fits says whether there is another page.
+            let most = limit + 1 - page.items.len();
+            for (place, waiting) in self.waiting_at(EventSeq(position), seen, most)? {
+                if page.items.len() == limit {
+                    page.cursor = Some(listing.cursor_text(last));
+                    return Ok(page);
+                }
+                page.items.push(waiting);
+                last = Cursor(position, u64::from(place));
             }
-            page.items.extend(self.waiting_at(EventSeq(place))?);
-            last = Some(place);
         }
         Ok(page)
     }
 
-    fn waiting_at(&self, seq: EventSeq) -> Result<Vec<QuarantinedLink>, Error> {
+    /// The links that one position brought into quarantine and that wait still, after the place `seen` there, at
+    /// most so many.
+    fn waiting_at(
+        &self,
+        seq: EventSeq,
+        seen: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<(u16, QuarantinedLink)>, Error> {
         let version = self.version()?;
         let Some(record) = version.log.record(seq)? else { return Ok(Vec::new()) };
         let view = RecordView::parse(record.bytes(), &version.path)?;
@@ -297,6 +206,12 @@ impl Snapshot {
         });
         let mut waiting = Vec::new();
         for (place, key) in (0_u16..).zip(quarantined) {
+            if seen.is_some_and(|seen| u64::from(place) <= seen) {
+                continue;
+            }
+            if waiting.len() == most {
+                break;
+            }
             let row = link_row(version, Ends::Identifier(key))?;
             let Standing::Quarantined(limit) = row.standing else { continue };
             // It may have been decided, and been held back again since.
@@ -311,7 +226,7 @@ impl Snapshot {
                 _ => None,
             };
             let primary = |fragment| self.fragment_id(oldest_of(version, root_of(version, fragment)?)?);
-            waiting.push(QuarantinedLink {
+            let link = QuarantinedLink {
                 id: quarantine_id(seq, place),
                 profile: self.fragment_id(key.fragment)?,
                 primary_id: primary(key.fragment)?,
@@ -320,7 +235,8 @@ impl Snapshot {
                 seq,
                 at: view.stamp.received,
                 other: owner.map(primary).transpose()?,
-            });
+            };
+            waiting.push((place, link));
         }
         Ok(waiting)
     }
@@ -391,36 +307,5 @@ const fn place_of(ends: Ends) -> u64 {
     match ends {
         Ends::Identifier(key) => key.identifier.0.wrapping_mul(2).wrapping_add(key.fragment.0 << 32),
         Ends::Pair(pair) => pair.other.0.wrapping_mul(2).wrapping_add((pair.one.0 << 32) + 1),
-    }
-}
-
-/// Whether a result changed who is who, or tells of somebody else.
-fn is_history(result: &LinkResult, seq: EventSeq) -> bool {
-    match result.outcome {
-        LinkOutcome::Attached | LinkOutcome::Merged => true,
-        _ => result.is_decided_at(seq),
-    }
-}
-
-const fn name_of(act: &Act) -> &'static str {
-    match act {
-        Act::Undo { .. } => "undone",
-        Act::Merge { .. } => "merged",
-        Act::Detach { .. } => "detached",
-        Act::Attach { .. } => "attached",
-        Act::Decide { approve: true, .. } => "approved",
-        Act::Decide { approve: false, .. } => "rejected",
-        Act::Block { .. } => "blocked",
-        Act::Unblock { .. } => "unblocked",
-    }
-}
-
-fn identifier_of(act: &Act) -> Option<String> {
-    match act {
-        Act::Detach { identifier, .. }
-        | Act::Attach { identifier, .. }
-        | Act::Block { identifier }
-        | Act::Unblock { identifier } => Some(identifier.clone()),
-        Act::Undo { .. } | Act::Merge { .. } | Act::Decide { .. } => None,
     }
 }

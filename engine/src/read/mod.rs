@@ -1,6 +1,7 @@
 //! Reads: everything is answered from one version, on the caller's thread; the writer is never touched.
 
 mod events;
+mod history;
 mod identity;
 mod past;
 mod profile;
@@ -201,7 +202,7 @@ impl<'a> Listing<'a> {
     }
 
     fn cursor_text(&self, cursor: Cursor) -> String {
-        format!("{}-{}-{}", base36(cursor.0), base36(cursor.1), base36(self.mark))
+        cursor_text(cursor, self.mark)
     }
 }
 
@@ -209,10 +210,18 @@ impl<'a> Listing<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cursor(u64, u64);
 
+/// A cursor ends with a sum of its place and of what is listed, so that one which was altered is refused too.
+fn cursor_text(cursor: Cursor, mark: u64) -> String {
+    let sum = xxhash_rust::xxh3::xxh3_64(&encode(&(cursor.0, cursor.1, mark))) >> 32;
+    format!("{}-{}-{}", base36(cursor.0), base36(cursor.1), base36(sum))
+}
+
 fn cursor_of(text: &str, mark: u64) -> Result<Cursor, ReadError> {
     let mut numbers = text.split('-').map(|digits| u64::from_str_radix(digits, 36));
-    match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(one)), Some(Ok(other)), Some(Ok(of)), None) if of == mark => Ok(Cursor(one, other)),
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(one)), Some(Ok(other))) if cursor_text(Cursor(one, other), mark) == text => {
+            Ok(Cursor(one, other))
+        }
         _ => {
             let message = "not a cursor of an answer before to the same question";
             Err(ReadError::Rejected(Rejection::new("cursor_invalid", "cursor", message)))
@@ -228,6 +237,32 @@ fn base36(mut number: u64) -> String {
         number /= 36;
         if number == 0 {
             return digits.iter().rev().collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_of_another_question_or_an_altered_one_is_refused() {
+        let text = cursor_text(Cursor(4_711, 3), 8);
+        assert_eq!(cursor_of(&text, 8).ok(), Some(Cursor(4_711, 3)));
+        assert!(cursor_of(&text, 9).is_err());
+        let (one, rest) = text.split_once('-').unwrap();
+        let (other, sum) = rest.split_once('-').unwrap();
+        for altered in [
+            format!("{one}-{other}0-{sum}"),
+            format!("{one}0-{other}-{sum}"),
+            format!("0{one}-{other}-{sum}"),
+            format!("+{one}-{other}-{sum}"),
+            format!("{one}-{other}-{sum}-0"),
+            format!("{one}-{other}"),
+            text.to_uppercase(),
+            String::new(),
+        ] {
+            assert!(cursor_of(&altered, 8).is_err(), "{altered}");
         }
     }
 }

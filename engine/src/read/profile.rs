@@ -1,15 +1,13 @@
 //! One person: what all fragments of a root give together, now.
 
 use super::{Listing, Snapshot};
-use crate::core::decision::Ends;
-use crate::core::graph::{held_at, link_row};
 use crate::core::person::{consents_of, person_of, tally_of, traits_of};
 use crate::core::root::{fragment_row, members_of, root_of, some_members_of};
 use crate::core::rows::{LinkKey, ListKey, ListKind, NameKind, TallyRow, TraitsRow};
 use crate::core::traits::{TraitState, shown_with_policy};
 use crate::core::view::View;
 use crate::error::Error;
-use crate::ids::{ConsentNo, EventSeq, FragmentNo, IdentifierNo, TraitNo};
+use crate::ids::{ConsentNo, FragmentNo, IdentifierNo, TraitNo};
 use crate::json::Json;
 use crate::limits::PROFILE_MAX_IDS;
 use crate::model::{
@@ -38,16 +36,16 @@ impl Snapshot {
         let person = person_of(version, root)?;
         let mut shown = some_members_of(version, root, PROFILE_MAX_IDS)?;
         // The primary id and the one that was asked for are always among them.
-        for wanted in [person.oldest, fragment] {
-            if !shown.contains(&wanted) {
-                shown.pop();
-                shown.push(wanted);
-            }
-        }
+        let mut missing = vec![person.oldest, fragment];
+        missing.retain(|wanted| !shown.contains(wanted));
+        missing.dedup();
+        shown.truncate(PROFILE_MAX_IDS - missing.len());
+        shown.append(&mut missing);
         shown.sort_unstable();
         let mut identifiers = Vec::with_capacity(person.identifiers.len());
+        let shows_all = person.fragments <= shown.len() as u64;
         for no in &person.identifiers {
-            identifiers.extend(self.identifier_of(*no, root)?);
+            identifiers.extend(self.identifier_of(*no, root, &shown, shows_all)?);
         }
         let facts = Facts {
             fragment,
@@ -93,26 +91,77 @@ impl Snapshot {
         })
     }
 
-    /// An identifier of a person, and when its fragments were seen with it: of the first carriers, where there are
-    /// more than a profile lists.
+    /// An identifier of a person, and when its fragments were seen with it.
+    ///
+    /// One side is enough: those who carry the value, or the person's fragments, whichever are fewer. Where both are
+    /// more than a profile lists, the first of each are asked, and the one that others join by: the times are theirs
+    /// then, and the identifier is shown all the same.
     fn identifier_of(
         &self,
         identifier: IdentifierNo,
         root: FragmentNo,
+        shown: &[FragmentNo],
+        shows_all: bool,
     ) -> Result<Option<ProfileIdentifier>, Error> {
         let version = self.version()?;
-        let mut seen: Option<(Timestamp, Timestamp)> = None;
-        let carriers = ListKey { kind: ListKind::Carriers, of: identifier.0 };
-        for no in version.list(carriers, PROFILE_MAX_IDS)? {
-            let fragment = FragmentNo(no);
-            let row = link_row(version, Ends::Identifier(LinkKey { fragment, identifier }))?;
-            if held_at(&row, EventSeq(u64::MAX)) && root_of(version, fragment)? == root {
-                let (first, last) = seen.unwrap_or((row.first_seen, row.last_seen));
-                seen = Some((first.min(row.first_seen), last.max(row.last_seen)));
+        let of = ListKey { kind: ListKind::Carriers, of: identifier.0 };
+        let carriers: Vec<_> = version.list(of, shown.len() + 1)?.into_iter().map(FragmentNo).collect();
+        let mut seen = Seen::default();
+        let few_carry_it = carriers.len() <= shown.len();
+        if few_carry_it || !shows_all {
+            for fragment in carriers {
+                if root_of(version, fragment)? == root {
+                    self.look(&mut seen, LinkKey { fragment, identifier })?;
+                }
             }
         }
-        let Some((first_seen, last_seen)) = seen else { return Ok(None) };
+        if !few_carry_it {
+            for fragment in shown {
+                self.look(&mut seen, LinkKey { fragment: *fragment, identifier })?;
+            }
+        }
+        if !few_carry_it && !shows_all {
+            let row = version.identifiers(&identifier)?;
+            if let Some(owner) = row.and_then(|row| row.owner)
+                && root_of(version, owner)? == root
+            {
+                self.look(&mut seen, LinkKey { fragment: owner, identifier })?;
+            }
+            if seen.0.is_none() {
+                self.look_until_found(&mut seen, identifier, root)?;
+            }
+        }
+        let Some((first_seen, last_seen)) = seen.0 else { return Ok(None) };
         self.named_identifier(identifier, first_seen, last_seen).map(Some)
+    }
+
+    /// What a fragment's link to an identifier says, if it holds.
+    fn look(&self, seen: &mut Seen, key: LinkKey) -> Result<(), Error> {
+        if let Some(row) = self.version()?.links(&key)?
+            && row.standing.holds()
+        {
+            let (first, last) = seen.0.unwrap_or((row.first_seen, row.last_seen));
+            seen.0 = Some((first.min(row.first_seen), last.max(row.last_seen)));
+        }
+        Ok(())
+    }
+
+    /// Of a value that joins nobody, and is carried by fragments that are late among very many: one that stands is
+    /// never left out.
+    fn look_until_found(
+        &self,
+        seen: &mut Seen,
+        identifier: IdentifierNo,
+        root: FragmentNo,
+    ) -> Result<(), Error> {
+        let version = self.version()?;
+        for fragment in members_of(version, root)? {
+            self.look(seen, LinkKey { fragment, identifier })?;
+            if seen.0.is_some() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn named_identifier(
@@ -187,6 +236,10 @@ impl Snapshot {
         self.sessions_of_fragments(&members, listing)
     }
 }
+
+/// The first and the last time at which something was seen, if it was.
+#[derive(Debug, Default)]
+struct Seen(Option<(Timestamp, Timestamp)>);
 
 /// What is known of a profile, now or in a past.
 pub(super) struct Facts<'a> {

@@ -2,7 +2,7 @@
 //!
 //! Each is one act: done here if this process has the directory, else by its server. What it did is printed as JSON.
 
-use super::{CommandError, Place, reach, reads};
+use super::{CommandError, Place, arguments, reach, reads};
 use crate::http::answer;
 use crate::protocol::write;
 use crate::settings::Configuration;
@@ -22,8 +22,10 @@ pub(super) struct Preview {
 #[derive(Debug, Args)]
 pub(super) struct MergeArguments {
     /// An id of one profile
+    #[arg(value_parser = arguments::id)]
     profile: String,
     /// An id of the other
+    #[arg(value_parser = arguments::id)]
     other: String,
     /// Even if each has a value of a unique namespace, or they were told apart
     #[arg(long)]
@@ -36,6 +38,7 @@ pub(super) struct MergeArguments {
 #[derive(Debug, Args)]
 pub(super) struct UndoArguments {
     /// The merge's id, such as m4711-0; `spoor history` lists them
+    #[arg(value_parser = arguments::id)]
     merge: String,
     /// And never let the two become one again
     #[arg(long)]
@@ -48,9 +51,10 @@ pub(super) struct UndoArguments {
 #[derive(Debug, Args)]
 pub(super) struct IdentifierArguments {
     /// An id of the profile
+    #[arg(value_parser = arguments::id)]
     id: String,
     /// Such as email:ada@example.com
-    #[arg(value_name = "NS:VALUE")]
+    #[arg(value_name = "NS:VALUE", value_parser = arguments::identifier)]
     identifier: String,
     #[command(flatten)]
     preview: Preview,
@@ -60,7 +64,7 @@ pub(super) struct IdentifierArguments {
 #[derive(Debug, Args)]
 pub(super) struct ValueArguments {
     /// Such as email:info@shop.example
-    #[arg(value_name = "NS:VALUE")]
+    #[arg(value_name = "NS:VALUE", value_parser = arguments::identifier)]
     identifier: String,
     #[command(flatten)]
     preview: Preview,
@@ -81,6 +85,7 @@ pub(super) enum Quarantine {
 #[derive(Debug, Args)]
 pub(super) struct EntryArguments {
     /// The entry's id, such as q4711-0
+    #[arg(value_parser = arguments::id)]
     id: String,
     #[command(flatten)]
     preview: Preview,

@@ -48,7 +48,10 @@ pub(super) enum CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused { body, .. } => write!(f, "the server says {}: {}", body.code, body.message),
+            Self::Refused { body, .. } => {
+                write!(f, "the server says {}: {}", body.code, body.message)?;
+                body.field.as_ref().map_or(Ok(()), |field| write!(f, " ({field})"))
+            }
             Self::Unreachable(reason) => write!(f, "the server cannot be reached: {reason}"),
             Self::Silent { waited_ms } => write!(
                 f,

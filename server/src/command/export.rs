@@ -19,7 +19,7 @@ use std::process::ExitCode;
 /// Arguments of `spoor export`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Where to write [default: standard output]
+    /// Where to write; - is standard output [default: -]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Only events after this sequence number
@@ -32,7 +32,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(configuration: &Configuration, arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let place = reach(configuration, false)?;
-    let exported = match &arguments.file {
+    let standard_output = Path::new("-");
+    let exported = match arguments.file.as_deref().filter(|path| *path != standard_output) {
         Some(path) => {
             let file = File::create(path).map_err(CommandError::file(path))?;
             let mut out = BufWriter::new(file);
@@ -43,7 +44,7 @@ pub(super) fn run(configuration: &Configuration, arguments: &Arguments) -> Resul
                 .map_err(CommandError::file(path))?;
             exported
         }
-        None => export(&place, arguments, &mut BufWriter::new(io::stdout().lock()), Path::new("-"))?,
+        None => export(&place, arguments, &mut BufWriter::new(io::stdout().lock()), standard_output)?,
     };
     if let Place::Here(opened) = place {
         opened.close()?;

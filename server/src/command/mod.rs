@@ -7,6 +7,7 @@ pub mod import;
 pub mod lines;
 
 mod acts;
+mod arguments;
 mod check;
 mod client;
 mod export;

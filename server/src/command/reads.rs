@@ -3,7 +3,7 @@
 //! Each is one read of the interface: answered here if this process has the directory, else by its server. What is one
 //! thing is printed with indents; what is a list, as JSON lines, all of it.
 
-use super::{CommandError, Place, reach};
+use super::{CommandError, Place, arguments, reach};
 use crate::http::answer;
 use crate::http::routes::Read;
 use crate::protocol::write;
@@ -20,10 +20,10 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub(super) struct ProfileArguments {
     /// Any id of the profile; space:id for one that a source brought
-    #[arg(required_unless_present = "identifier", conflicts_with = "identifier")]
+    #[arg(required_unless_present = "identifier", conflicts_with = "identifier", value_parser = arguments::id)]
     id: Option<String>,
     /// An identifier of the profile instead, such as email:ada@example.com
-    #[arg(long, value_name = "NS:VALUE")]
+    #[arg(long, value_name = "NS:VALUE", value_parser = arguments::identifier)]
     identifier: Option<String>,
     /// As it was known at this time of receipt (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -47,6 +47,7 @@ impl ProfileArguments {
 #[derive(Debug, clap::Args)]
 pub(super) struct IdArgument {
     /// Any id of the profile
+    #[arg(value_parser = arguments::id)]
     id: String,
 }
 
@@ -54,8 +55,10 @@ pub(super) struct IdArgument {
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArguments {
     /// An id
+    #[arg(value_parser = arguments::id)]
     from: String,
     /// Another
+    #[arg(value_parser = arguments::id)]
     to: String,
 }
 

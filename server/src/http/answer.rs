@@ -6,8 +6,8 @@ use crate::protocol::identity;
 use crate::protocol::request;
 use crate::protocol::write::{self, CheckBody};
 use crate::store::Store;
-use spoor::model::{Page, ReadError, StoredEvent};
-use spoor::{Act, ActError};
+use spoor::model::{Explanation, Page, ReadError, StoredEvent};
+use spoor::{Act, ActError, Rejection};
 
 /// Answers a read, as JSON.
 ///
@@ -31,7 +31,7 @@ pub fn read(store: &dyn Store, read: &Read) -> Result<Vec<u8>, ReadError> {
         Read::ProfileHistory(id, page) => {
             write::text(&write::page(&store.profile_history(id, page)?, identity::history_entry))
         }
-        Read::Explain { from, to } => write::text(&identity::explanation(&store.explain(from, to)?)),
+        Read::Explain { from, to } => write::text(&identity::explanation(&explained(store, from, to)?)),
         Read::Quarantine(page) => write::text(&write::page(&store.quarantine(page)?, identity::quarantined)),
         Read::Session(id) => write::text(&write::session(&store.session(id)?)),
         Read::SessionEvents(id, page) => {
@@ -46,6 +46,18 @@ pub fn read(store: &dyn Store, read: &Read) -> Result<Vec<u8>, ReadError> {
             write::text(&write::page(&Page { items, cursor }, |(seq, sent)| request::logged(*seq, sent)))
         }
         Read::Check => write::text(&CheckBody::from(store.check()?)),
+    })
+}
+
+/// Of two ids, the one that nothing has is named.
+fn explained(store: &dyn Store, from: &str, to: &str) -> Result<Explanation, ReadError> {
+    store.explain(from, to).map_err(|error| match error {
+        ReadError::NotFound => {
+            let found = store.explain(from, from).is_ok();
+            let (field, id) = if found { ("to", to) } else { ("from", from) };
+            ReadError::Rejected(Rejection::new("not_found", field, format!("nothing here has the id {id:?}")))
+        }
+        error => error,
     })
 }
 

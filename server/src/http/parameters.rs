@@ -76,7 +76,7 @@ impl Parameters {
             None => Err(Problem::field(
                 "time_invalid",
                 name,
-                "not a time: RFC 3339 is expected; is its + escaped?",
+                "not a time: RFC 3339 between 1970 and 9999 is expected; is its + escaped?",
             )),
         }
     }

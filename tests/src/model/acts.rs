@@ -3,6 +3,7 @@
 use super::resolve::Verdict;
 use super::{Identifier, Input, LinkRow, LinkTo, Model, State};
 use spoor::ids::EventSeq;
+use spoor::limits::{ID_MAX_BYTES, IDENTIFIER_MAX_BYTES, NAME_MAX_BYTES};
 use spoor::model::Link;
 use spoor::settings::Merges;
 use spoor::{Act, ActError, ActReply, ProfileSize, Rejection, Timestamp};
@@ -14,6 +15,8 @@ struct Doing {
     removed: Vec<usize>,
     added: Vec<usize>,
     merge: Option<String>,
+    /// Of the two profiles that became one: a fragment of the other, and their primary ids.
+    joined: Option<(usize, Vec<String>)>,
     /// The place in the log since which the profiles were one, where they are parted.
     one_since: Option<u64>,
 }
@@ -119,8 +122,17 @@ impl Model {
                 doing.fragments.extend([a, b]);
             }
         }
-        for fragment in [one, other] {
-            self.note(stamp, "undone", fragment, |_| {});
+        let (ends, identifier) = match &self.links[link].to {
+            LinkTo::Identifier(identifier) => ([one, other], Some(identifier.to_string())),
+            LinkTo::Fragment { .. } => ([one.min(other), one.max(other)], None),
+        };
+        let profiles = ends.map(|end| self.primary_id(end)).to_vec();
+        for fragment in ends {
+            self.note(stamp, "undone", fragment, |row| {
+                row.identifier.clone_from(&identifier);
+                row.merge = Some(merge.to_owned());
+                row.profiles.clone_from(&profiles);
+            });
         }
         Ok(doing)
     }
@@ -169,7 +181,7 @@ impl Model {
 
     fn detach(&mut self, profile: &str, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
         let fragment = self.fragment_named(profile, "profile")?;
-        let identifier = self.parsed(identifier).map_err(|_| missing("identifier_unknown", "identifier"))?;
+        let identifier = self.identifier_named(identifier)?;
         let person = self.person(fragment);
         let own = |row: &usize| {
             let link = &self.links[*row];
@@ -209,11 +221,7 @@ impl Model {
         let verdict = self.verdict(fragment, &identifier, attach_only, None);
         let joining = attach_only.is_none();
         let doing = self.carry_out_by_hand(fragment, &identifier, verdict, (true, joining), stamp)?;
-        let merge = doing.merge.clone();
-        self.note(stamp, "attached", fragment, |row| {
-            row.identifier = Some(identifier.to_string());
-            row.merge = merge;
-        });
+        self.note_link_by_hand(stamp, "attached", fragment, (&identifier, &doing));
         Ok(doing)
     }
 
@@ -233,6 +241,7 @@ impl Model {
             }
             Verdict::Merge(other) => {
                 doing.fragments.push(other[0]);
+                doing.joined = Some((other[0], vec![self.primary_id(fragment), self.primary_id(other[0])]));
                 doing.merge = Some(self.merge_by(fragment, identifier, verified, time));
                 doing.added.extend(self.link_row(fragment, identifier));
             }
@@ -264,9 +273,25 @@ impl Model {
             self.links[entry.link].state = State::Rejected;
             Doing { fragments: vec![link.fragment], ..Doing::default() }
         };
-        let (merge, kind) = (doing.merge.clone(), if approve { "approved" } else { "rejected" });
-        self.note(stamp, kind, link.fragment, |row| row.merge = merge);
+        let kind = if approve { "approved" } else { "rejected" };
+        self.note_link_by_hand(stamp, kind, link.fragment, (&identifier, &doing));
         Ok(doing)
+    }
+
+    fn note_link_by_hand(
+        &mut self,
+        stamp: Timestamp,
+        kind: &'static str,
+        fragment: usize,
+        (identifier, doing): (&Identifier, &Doing),
+    ) {
+        self.note(stamp, kind, fragment, |row| {
+            row.identifier = Some(identifier.to_string());
+            row.merge.clone_from(&doing.merge);
+            if let Some((other, profiles)) = &doing.joined {
+                (row.other, row.profiles) = (Some(*other), profiles.clone());
+            }
+        });
     }
 
     fn block(&mut self, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
@@ -304,6 +329,8 @@ impl Model {
                 }
             }
         }
+        doing.fragments.sort_unstable();
+        doing.fragments.dedup();
         let merge = self.merge_made();
         for &fragment in &doing.fragments {
             let merge = merge.clone();
@@ -316,7 +343,7 @@ impl Model {
     }
 
     fn unblock(&mut self, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
-        let identifier = self.parsed(identifier).map_err(|_| missing("identifier_unknown", "identifier"))?;
+        let identifier = self.identifier_named(identifier)?;
         if !self.blocked.contains(&identifier) {
             return Err(conflict("not_blocked", "identifier"));
         }
@@ -361,12 +388,16 @@ impl Model {
             }
             doing.fragments.push(fragment);
         }
+        doing.fragments.sort_unstable();
+        doing.fragments.dedup();
         for (fragment, before) in parted {
             let device = self.fragments[fragment].device;
             let holder = self.devices[device].holder;
             let holds =
                 self.link_row(fragment, &identifier).is_some_and(|row| self.links[row].state == State::Holds);
-            if holds && holder == self.given_back(before) && self.said_last(fragment) >= self.said_last(holder)
+            if holds
+                && holder == self.given_back(before)
+                && self.said_last(fragment) >= self.said_last(holder)
             {
                 self.devices[device].holder = fragment;
             }
@@ -396,7 +427,13 @@ impl Model {
 
     fn fragment_named(&self, id: &str, field: &str) -> Result<usize, ActError> {
         use spoor::model::ReadError;
-        self.fragment_by_id(id.trim()).map_err(|error| match error {
+        let id = id.trim();
+        let bare = id.split_once(':').map_or(id, |(_, bare)| bare);
+        if id.is_empty() || bare.len() > ID_MAX_BYTES {
+            let code = if id.is_empty() { "id_empty" } else { "id_too_long" };
+            return Err(ActError::Rejected(no(code, field)));
+        }
+        self.fragment_by_id(id).map_err(|error| match error {
             ReadError::AmbiguousId { .. } => conflict("ambiguous_id", field),
             _ => missing("not_found", field),
         })
@@ -409,6 +446,13 @@ impl Model {
     /// An identifier from `namespace:value`, of no source.
     pub(super) fn parsed(&self, text: &str) -> Result<Identifier, &'static str> {
         let (namespace, value) = text.split_once(':').ok_or("identifier_invalid")?;
+        let (namespace, value) = (namespace.trim(), value.trim());
+        if namespace.len() > NAME_MAX_BYTES {
+            return Err("name_too_long");
+        }
+        if value.len() > IDENTIFIER_MAX_BYTES {
+            return Err("value_too_long");
+        }
         self.read(namespace, value, None)
     }
 

@@ -155,9 +155,9 @@ impl Model {
                 }
             }
         };
-        let given_back = self.sessions[row].current.is_some_and(|current| {
-            current != fragment && self.given_back(current) == fragment
-        });
+        let given_back = self.sessions[row]
+            .current
+            .is_some_and(|current| current != fragment && self.given_back(current) == fragment);
         self.open_part(row, fragment, given_back);
         Chosen { session: ChosenSession::Row(row), fragment: Some(fragment), reason }
     }

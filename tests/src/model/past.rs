@@ -22,13 +22,9 @@ impl Model {
     /// As [`Model::profile_as_of`]; for what cannot be an identifier; where several profiles have it.
     pub fn profile_of_identifier(&self, identifier: &str, as_of: AsOf) -> Result<Profile, ReadError> {
         let then = self.as_known_at(as_of.at)?;
-        let wanted = then.parsed(identifier).map_err(|code| match code {
-            "identifier_invalid" => {
-                ReadError::Rejected(Rejection::new(code, "identifier", "the model says no"))
-            }
-            // What identifies nobody finds nobody.
-            _ => ReadError::NotFound,
-        })?;
+        let wanted = then
+            .parsed(identifier)
+            .map_err(|code| ReadError::Rejected(Rejection::new(code, "identifier", "the model says no")))?;
         if let Some(owner) = then.owner(&wanted) {
             return Ok(then.profile_of(owner[0], as_of.until));
         }

@@ -182,9 +182,8 @@ fn id(field: &Field<'_>, once: &mut Once, number: u32, name: &str) -> Read<Strin
     field.uuid().within(name)
 }
 
-/// The latest time that JSON can say, 9999-12-30T22:00:00.999999Z, in microseconds: the last that is a time of the year
-/// 9999 in every zone.
-const TIME_MAX_US: i64 = 253_402_207_200_999_999;
+/// The latest time that JSON can say, the last of the year 9999, in microseconds.
+const TIME_MAX_US: i64 = spoor::limits::TIME_MAX_MS * 1_000 + 999;
 
 fn time(field: &Field<'_>, once: &mut Once, number: u32, name: &str) -> Read<Timestamp> {
     once.mark(number, name)?;
