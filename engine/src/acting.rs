@@ -79,8 +79,12 @@ impl Snapshot {
                 let unknown = || not_found("merge_unknown", "merge", format!("there is no merge {merge:?}"));
                 let (seq, cause) = self.join_of(merge)?.ok_or_else(unknown)?;
                 let undone = self.is_undone(merge, &cause, seq)?;
-                let lifted = self.guards_lifted_at(seq)?;
-                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart, lifted }
+                let (first, decision) = self.decision_at(seq)?.ok_or_else(unknown)?;
+                let lifted = effects_at(&decision, first, seq).filter_map(|effect| match effect {
+                    Effect::Guard { one, other, stands: false } => Some((*one, *other)),
+                    _ => None,
+                });
+                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart, lifted: lifted.collect() }
             }
             Act::Merge { profile, other, force } => Deed::Merge {
                 one: self.fragment_for(profile, "profile")?,
@@ -113,16 +117,6 @@ impl Snapshot {
             _ => None,
         });
         Ok(joins.nth(usize::from(place)).map(|cause| (seq, cause)))
-    }
-
-    /// The guards that what happened at a position took down.
-    fn guards_lifted_at(&self, seq: EventSeq) -> Result<Vec<(FragmentNo, FragmentNo)>, Error> {
-        let Some((first, decision)) = self.decision_at(seq)? else { return Ok(Vec::new()) };
-        let lifted = effects_at(&decision, first, seq).filter_map(|effect| match effect {
-            Effect::Guard { one, other, stands: false } => Some((*one, *other)),
-            _ => None,
-        });
-        Ok(lifted.collect())
     }
 
     /// Whether a merge was undone: what ended the time of its link was an act that named it.

@@ -299,6 +299,7 @@ impl Model {
         if self.is_blocked(&identifier) {
             return Err(conflict("blocked_already", "identifier"));
         }
+        let was = self.primary_ids();
         let mut doing = Doing::default();
         for row in 0..self.links.len() {
             let link = &mut self.links[row];
@@ -329,16 +330,7 @@ impl Model {
                 }
             }
         }
-        doing.fragments.sort_unstable();
-        doing.fragments.dedup();
-        let merge = self.merge_made();
-        for &fragment in &doing.fragments {
-            let merge = merge.clone();
-            self.note(stamp, "blocked", fragment, |row| {
-                row.identifier = Some(identifier.to_string());
-                row.merge = merge;
-            });
-        }
+        self.note_of_value(stamp, "blocked", (&identifier, &was), &doing.fragments);
         Ok(doing)
     }
 
@@ -348,6 +340,7 @@ impl Model {
             return Err(conflict("not_blocked", "identifier"));
         }
         self.blocked.retain(|known| *known != identifier);
+        let was = self.primary_ids();
         let mut doing = Doing::default();
         let mut parted = Vec::new();
         for fragment in 0..self.fragments.len() {
@@ -388,8 +381,6 @@ impl Model {
             }
             doing.fragments.push(fragment);
         }
-        doing.fragments.sort_unstable();
-        doing.fragments.dedup();
         for (fragment, before) in parted {
             let device = self.fragments[fragment].device;
             let holder = self.devices[device].holder;
@@ -402,14 +393,7 @@ impl Model {
                 self.devices[device].holder = fragment;
             }
         }
-        let merge = self.merge_made();
-        for &fragment in &doing.fragments {
-            let merge = merge.clone();
-            self.note(stamp, "unblocked", fragment, |row| {
-                row.identifier = Some(identifier.to_string());
-                row.merge = merge;
-            });
-        }
+        self.note_of_value(stamp, "unblocked", (&identifier, &was), &doing.fragments);
         Ok(doing)
     }
 
@@ -417,6 +401,43 @@ impl Model {
     fn merge_made(&self) -> Option<String> {
         let here = self.merges.iter().find(|merge| merge.sequence == self.sequence);
         here.map(|merge| merge.id.clone())
+    }
+
+    /// Of each fragment the primary id of its profile.
+    fn primary_ids(&self) -> Vec<String> {
+        (0..self.fragments.len()).map(|of| self.primary_id(of)).collect()
+    }
+
+    /// Notes an act on a value of each fragment that it is about, and each merge that it made at one end of it.
+    fn note_of_value(
+        &mut self,
+        stamp: Timestamp,
+        kind: &'static str,
+        (identifier, was): (&Identifier, &[String]),
+        fragments: &[usize],
+    ) {
+        let first = self.happened.len();
+        for (place, &fragment) in fragments.iter().enumerate() {
+            if !fragments[..place].contains(&fragment) {
+                self.note(stamp, kind, fragment, |row| row.identifier = Some(identifier.to_string()));
+            }
+        }
+        let made = self.merges.iter().filter(|merge| merge.sequence == self.sequence);
+        for merge in made {
+            let [mut one, mut other] = merge.ends;
+            if matches!(self.links[merge.link].to, LinkTo::Fragment { .. }) {
+                // Of a device, who held it before comes first.
+                (one, other) = (other, one);
+            }
+            let rows = &mut self.happened[first..];
+            let free = |of: usize| rows.iter().position(|row| row.fragment == of && row.merge.is_none());
+            if let Some(at) = free(one).or_else(|| free(other)) {
+                let row = &mut rows[at];
+                row.other = Some(if row.fragment == one { other } else { one });
+                row.merge = Some(merge.id.clone());
+                row.profiles = vec![was[one].clone(), was[other].clone()];
+            }
+        }
     }
 
     /// The place in the log that said last who a fragment is.
