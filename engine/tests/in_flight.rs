@@ -1,7 +1,7 @@
 //! Requests that are decided while the group before them is synced: what they see, when they are answered, what
 //! readers see meanwhile, and what becomes of them if that sync fails.
 #![cfg(feature = "sim")]
-#![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
 
 use spoor::store::disk::Disk;
 use spoor::store::disk::altered::Altered;

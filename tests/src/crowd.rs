@@ -45,11 +45,8 @@ pub fn settings() -> Settings {
         conversions: vec!["purchase".to_owned()],
         ..SourceSettings::default()
     };
-    let named = || SourceSettings {
-        profile_ids: ProfileIds::Client,
-        ids: Some("store".to_owned()),
-        ..source()
-    };
+    let named =
+        || SourceSettings { profile_ids: ProfileIds::Client, ids: Some("store".to_owned()), ..source() };
     let sources = [
         ("shop", named()),
         ("till", named()),
@@ -159,7 +156,8 @@ impl Crowd {
     pub fn requests(&mut self, count: usize) -> Vec<TrackRequest> {
         let mut requests: Vec<TrackRequest> = Vec::with_capacity(count);
         for _ in 0..count {
-            let again = (!requests.is_empty() && self.dice.percent(10)).then(|| self.dice.pick(&requests).clone());
+            let again =
+                (!requests.is_empty() && self.dice.percent(10)).then(|| self.dice.pick(&requests).clone());
             let request = again.unwrap_or_else(|| self.request());
             requests.push(request);
         }
@@ -285,12 +283,17 @@ impl Crowd {
                 0 => traits.set.push((format!("value-{which}"), text(&json!(self.events)))),
                 1 => traits.set_once.push((format!("value-{which}"), text(&json!(self.events)))),
                 2 => traits.unset.push(format!("value-{which}")),
-                3 => traits.add.push((format!("counter-{which}"), text(&json!(0.1 + f64::from(u32::try_from(small).expect("small")))))),
+                3 => traits.add.push((
+                    format!("counter-{which}"),
+                    text(&json!(0.1 + f64::from(u32::try_from(small).expect("small")))),
+                )),
                 4 => traits.append.push((format!("collection-{which}"), text(&item))),
                 _ => traits.remove.push((format!("collection-{which}"), text(&item))),
             }
         }
-        for list in [&mut traits.set, &mut traits.set_once, &mut traits.add, &mut traits.append, &mut traits.remove] {
+        for list in
+            [&mut traits.set, &mut traits.set_once, &mut traits.add, &mut traits.append, &mut traits.remove]
+        {
             list.sort();
             list.dedup_by(|one, other| one.0 == other.0);
         }

@@ -141,6 +141,37 @@ fn parallel_logins_of_one_person_make_one_profile() {
     assert_eq!(engine.decide_again().expect("deciding again"), None);
 }
 
+/// A page is seen, a backend signs somebody up, and the device says who that was (row E13): one person, whatever came
+/// first, and nothing has to wait for anything.
+#[test]
+fn a_user_is_one_person_in_any_order_of_arrival() {
+    let mut settings = settings();
+    settings
+        .sources
+        .insert("backend".to_owned(), SourceSettings { server: true, ..SourceSettings::default() });
+    let of_backend =
+        |events| TrackRequest { source: Some("backend".to_owned()), events, ..TrackRequest::default() };
+    let requests = [
+        of_device("anonymous", vec![event("view", 1, &[])]),
+        of_backend(vec![event("sign-up", 2, &[("user_id", "alice")])]),
+        of_device("anonymous", vec![event("sign-in", 3, &[("user_id", "alice")])]),
+    ];
+    for maker in [Embedded::make as Maker, Naive::make] {
+        let mut told = BTreeSet::new();
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut target = maker(&settings, BEGIN);
+            for at in order {
+                target.track(&requests[at]).expect("a sound request");
+            }
+            let profile = target.profile("anonymous").expect("a profile");
+            assert_eq!((profile.ids.len(), profile.counters.events), (2, 3), "{order:?}");
+            let seen = (profile.first_seen, profile.last_seen);
+            told.insert(format!("{:?} {:?} {seen:?}", profile.traits, profile.identifiers));
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
+}
+
 /// What a profile is, without what an act is allowed to leave behind.
 fn content(target: &mut dyn Target, id: &str) -> String {
     let profile = target.profile(id).expect("a profile");

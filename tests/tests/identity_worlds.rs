@@ -130,6 +130,15 @@ fn links_that_only_attach() {
     walk(shape, steps_max() - 1, (3, 6_864));
 }
 
+/// The same with fewer of all, and one step further: back to somebody whom an attached link alone knows.
+#[test]
+fn switches_that_only_attach() {
+    let mut shape = shape(&[("user_id", "u"), ("user_id", "v")]);
+    shape.sources.push("shy");
+    shape.devices = 2;
+    walk(shape, steps_max(), (4, 13_795));
+}
+
 /// Each merge may be undone as soon as it is there, with a guard and without, and things go on.
 #[test]
 fn merges_that_are_undone() {

@@ -2,7 +2,12 @@
 //! past is what a store knew that saw no more.
 //!
 //! `SPOOR_PROMISES` says how many random histories of each kind (8), `SPOOR_PROMISES_SEED` where to begin (1).
-#![expect(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test: a panic is its report"
+)]
 
 use spoor::model::{AsOf, Profile};
 use spoor::{Act, ActError, Engine, Timestamp, TrackRequest};
@@ -39,7 +44,10 @@ fn known(engine: &Engine, asked: &Asked) -> BTreeMap<String, String> {
     let snapshot = engine.snapshot().expect("a snapshot");
     let mut known = BTreeMap::new();
     for device in &asked.devices {
-        known.insert(device.clone(), snapshot.profile(device).as_ref().map_or_else(|error| format!("{error:?}"), told));
+        known.insert(
+            device.clone(),
+            snapshot.profile(device).as_ref().map_or_else(|error| format!("{error:?}"), told),
+        );
     }
     for identifier in &asked.identifiers {
         let found = snapshot.profile_of_identifier(identifier, AsOf::default());
@@ -88,8 +96,13 @@ fn the_order_of_arrival_leaves_no_trace() {
             let order = Order { grouping: order.0, seed: seed * 1_000 + order.1 };
             let other = stored(&requests, order);
             if other.0 != first.0 {
-                let rest = shortened(&settings(), requests, [sent, order], &mut |_| {}).expect("sound requests");
-                let rest: Vec<String> = order.of(&rest).into_iter().map(|request| write_step(&Step::Track(Box::new(request)))).collect();
+                let rest =
+                    shortened(&settings(), requests, [sent, order], &mut |_| {}).expect("sound requests");
+                let rest: Vec<String> = order
+                    .of(&rest)
+                    .into_iter()
+                    .map(|request| write_step(&Step::Track(Box::new(request))))
+                    .collect();
                 panic!("seed {seed}, {manner:?}, {order}:\n{}", rest.join("\n\n"));
             }
             assert_same(&first.1, &other.1, &format!("seed {seed}, {manner:?}, {order}"));
@@ -302,10 +315,14 @@ fn a_merge_that_was_taken_back_leaves_no_trace() {
 /// Consents and numbers of fragments, by the names that lead to them.
 fn consents(engine: &Engine, asked: &Asked) -> BTreeMap<String, String> {
     let snapshot = engine.snapshot().expect("a snapshot");
-    let told = |profile: Profile| format!("{:?} {} {:?}", profile.consents, profile.fragments, profile.created_at);
+    let told =
+        |profile: Profile| format!("{:?} {} {:?}", profile.consents, profile.fragments, profile.created_at);
     let mut known = BTreeMap::new();
     for device in &asked.devices {
-        known.insert(format!("consents of {device}"), snapshot.profile(device).map_or_else(|_| "nobody".to_owned(), told));
+        known.insert(
+            format!("consents of {device}"),
+            snapshot.profile(device).map_or_else(|_| "nobody".to_owned(), told),
+        );
     }
     for session in &asked.sessions {
         let profile = snapshot.session(session).expect("a session that was sent").profile;
@@ -323,8 +340,7 @@ fn the_past_is_what_a_store_knew_that_saw_no_more() {
         let end = steps.iter().rposition(|step| matches!(step, Step::Track(_))).expect("requests") + 1;
         steps.truncate(end);
         let mut dice = Dice::new(seed);
-        let pauses: Vec<usize> =
-            (1..end).filter(|&at| matches!(steps[at], Step::Later(_))).collect();
+        let pauses: Vec<usize> = (1..end).filter(|&at| matches!(steps[at], Step::Later(_))).collect();
         let cut = *dice.pick(&pauses);
         let mut players = [(); 2].map(|()| Player::new(Embedded::make, &history::settings()));
         let mut now = BEGIN;
@@ -340,10 +356,21 @@ fn the_past_is_what_a_store_knew_that_saw_no_more() {
         let at = Some(Timestamp(now.0 + pause_us - 1_000));
         let labels = (1..=PROFILES).map(|count| format!("P{count}"));
         let clients = (0..4).map(|count| format!("store:c-{count}"));
-        let values = (0..4).flat_map(|count| [format!("user_id:u-{count}"), format!("email:u{count}@example.com"), format!("card:c-{count}"), format!("seat:t-{count}")]);
+        let values = (0..4).flat_map(|count| {
+            [
+                format!("user_id:u-{count}"),
+                format!("email:u{count}@example.com"),
+                format!("card:c-{count}"),
+                format!("seat:t-{count}"),
+            ]
+        });
         for until in [None, Some(Timestamp(BEGIN.0 - 3_600_000_000))] {
-            let profiles = labels.clone().chain(clients.clone()).map(|id| move |at| Step::Profile(id.clone(), AsOf { at, until }));
-            let found = values.clone().map(|value| move |at| Step::Identifier(value.clone(), AsOf { at, until }));
+            let profiles = labels
+                .clone()
+                .chain(clients.clone())
+                .map(|id| move |at| Step::Profile(id.clone(), AsOf { at, until }));
+            let found =
+                values.clone().map(|value| move |at| Step::Identifier(value.clone(), AsOf { at, until }));
             for ask in profiles {
                 let [then, known] = [players[0].step(&ask(at)), players[1].step(&ask(None))];
                 assert_eq!(then, known, "seed {seed}, {}", write_step(&ask(at)));

@@ -327,6 +327,7 @@ struct Checkpoints {
 
 impl Checkpoints {
     fn run(self, errands: &Receiver<Errand>, bases: &Sender<Result<Base, Error>>) {
+        super::background::give_way();
         while let Ok(errand) = errands.recv() {
             let job = match errand {
                 Errand::Write(job) => job,

@@ -26,11 +26,7 @@ impl LinkRow {
             LinkTo::Identifier(identifier) => End::Identifier(identifier),
             LinkTo::Fragment { other, .. } => End::Fragment(*other),
         };
-        if from == own {
-            Some(other)
-        } else {
-            (from == other).then_some(own)
-        }
+        if from == own { Some(other) } else { (from == other).then_some(own) }
     }
 }
 

@@ -5,6 +5,7 @@
 use super::pace::{Pace, PacedFile};
 use super::segment::FileName;
 use crate::error::Error;
+use crate::store::background::give_way;
 use crate::store::disk::{Disk, DiskFile};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,10 @@ impl Preparation {
         let (own_pace, own_dir) = (Arc::clone(&pace), dir.to_owned());
         let thread = Builder::new()
             .name("log-prepare".to_owned())
-            .spawn(move || prepare(&*disk, &own_dir, FileName::open(segment), capacity, &own_pace))
+            .spawn(move || {
+                give_way();
+                prepare(&*disk, &own_dir, FileName::open(segment), capacity, &own_pace)
+            })
             .map_err(Error::io(dir))?;
         Ok(Self { thread: Some(thread), pace })
     }

@@ -6,6 +6,7 @@ use super::segment::OpenSegment;
 use super::shared::{Segment, Shared};
 use crate::error::Error;
 use crate::limits::SEAL_QUEUE_MAX_SEGMENTS;
+use crate::store::background::give_way;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 use std::io;
@@ -43,7 +44,10 @@ impl Sealer {
         let (own, dir) = (Arc::clone(&status), shared.dir.clone());
         let thread = Builder::new()
             .name("log-seal".to_owned())
-            .spawn(move || run(&shared, &own, &segments))
+            .spawn(move || {
+                give_way();
+                run(&shared, &own, &segments);
+            })
             .map_err(Error::io(&dir))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), status })
     }
