@@ -44,7 +44,7 @@ impl Json {
         Check { depth: 0, steps: None }
             .deserialize(&mut deserializer)
             .and_then(|()| deserializer.end())
-            .map_err(|error| JsonFault { path: path_of_fault(text), ..fault(&error) })?;
+            .map_err(|error| located(fault(&error), text))?;
         Ok(Self(text.trim().into()))
     }
 
@@ -104,6 +104,11 @@ fn fault(error: &serde_json::Error) -> JsonFault {
         "json_invalid"
     };
     JsonFault { code, message, path: String::new() }
+}
+
+/// A fault with its place. What is too deep is so as a whole, and the way there is long.
+fn located(fault: JsonFault, text: &str) -> JsonFault {
+    if fault.code == "json_too_deep" { fault } else { JsonFault { path: path_of_fault(text), ..fault } }
 }
 
 /// Where a fault of `text` lies: found by walking it once more, so that sound values do not pay for it.

@@ -815,7 +815,7 @@ fn http2_is_spoken_without_asking() {
         tokio::spawn(connection);
         for _ in 0..2 {
             let body = http_body_util::Full::new(hyper::body::Bytes::from_static(br#"{"session":"h2"}"#));
-            let request = hyper::Request::post("http://x/api/v1/track").body(body).unwrap();
+            let request = hyper::Request::post("http://localhost/api/v1/track").body(body).unwrap();
             let response = sender.send_request(request).await.unwrap();
             assert_eq!(response.status(), 200);
             let bytes = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
