@@ -335,13 +335,10 @@ fn is_date(text: &str) -> bool {
     let number = |part: &str| part.parse::<u32>().unwrap_or(u32::MAX);
     let of_a_month = |part: &str| (1..=2).contains(&part.len()) && (1..=31).contains(&number(part));
     let year = |part: &str| part.len() == 2 || (part.len() == 4 && (1900..=2100).contains(&number(part)));
-    match parts.as_slice() {
-        [day, month, last] if year(last) => {
-            of_a_month(day) && of_a_month(month) && number(day).min(number(month)) <= 12
-        }
-        [first, month, day] => first.len() == 4 && year(first) && of_a_month(day) && number(month) <= 12,
-        _ => false,
-    }
+    let [first, second, third] = parts.as_slice() else { return false };
+    let year_last = of_a_month(first) && of_a_month(second) && number(first).min(number(second)) <= 12;
+    let year_first = of_a_month(second) && of_a_month(third) && number(second) <= 12;
+    (year_last && year(third)) || (year_first && first.len() == 4 && year(first))
 }
 
 /// A number with one or two decimals, as spreadsheets and programs write numbers that they hold as fractions.
