@@ -99,7 +99,7 @@ fn each_fault_has_its_code_and_its_path() {
         (r#"{"events":[{"traits":{"set":{"p":1,"p":2}}}]}"#, "json_duplicate_key events[0].traits.set.p"),
         (
             r#"{"events":[{"traits":{"set":{"p":{"q":1,"q":2}}}}]}"#,
-            "json_duplicate_key events[0].traits.set.p",
+            "json_duplicate_key events[0].traits.set.p.q",
         ),
         (r#"{"events":[{"properties":{"p":1,"p":2}}]}"#, "json_duplicate_key events[0].properties.p"),
         (

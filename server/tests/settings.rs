@@ -346,7 +346,7 @@ fn what_is_printed_names_origins_and_is_read_back() {
         source = "a b"
         identifiers = { crm = "properties.a", "a.b" = "traits.b" }
         [traits.t]
-        kind = "counter"
+        kind = "value"
         policy = "any"
     "#;
     let flags = Flags { data: Some(PathBuf::from("/d \"q\"")), ..Flags::default() };
