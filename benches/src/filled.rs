@@ -28,6 +28,19 @@ pub enum Peer {
     Redb,
 }
 
+/// What stores are filled with.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// The first events of this.
+    pub shape: Shape,
+    /// How many.
+    pub events: u64,
+    /// Of the engine.
+    pub settings: &'a Settings,
+    /// What the machine has, of which PostgreSQL takes a part.
+    pub memory_bytes: u64,
+}
+
 /// A store that holds events, closed; its files go when it is dropped.
 #[derive(Debug)]
 pub struct Filled {
@@ -36,20 +49,17 @@ pub struct Filled {
 }
 
 impl Filled {
-    /// Fills a store of `peer` in a folder of its own below `dir` with the first `events` events of `shape`.
-    /// `settings` are the engine's, `memory_bytes` what the machine has. `told` is told how many there are, now and then.
+    /// Fills a store of `peer` in a folder of its own below `dir`. `told` is told how many events there are, now and then.
     ///
     /// # Errors
     /// If the store fails, or is not installed.
     pub fn new(
         peer: Peer,
         dir: &Path,
-        settings: &Settings,
-        memory_bytes: u64,
-        shape: Shape,
-        events: u64,
+        contents: &Contents<'_>,
         told: &mut dyn FnMut(u64),
     ) -> Result<Self, Fault> {
+        let Contents { settings, memory_bytes, shape, events } = *contents;
         let files = tempfile::Builder::new().prefix("filled-").tempdir_in(dir)?;
         let mut traffic = Traffic::new(shape)?;
         let place = files.path().join(peer.file());
@@ -172,8 +182,9 @@ mod tests {
     fn filled(peer: Peer) -> (Filled, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let shape = Shape { seed: 4, sessions: 60, ..Shape::default() };
-        let filled =
-            Filled::new(peer, dir.path(), &settings(5_000), 1 << 30, shape, EVENTS, &mut |_| ()).unwrap();
+        let settings = settings(5_000);
+        let contents = Contents { shape, events: EVENTS, settings: &settings, memory_bytes: 1 << 30 };
+        let filled = Filled::new(peer, dir.path(), &contents, &mut |_| ()).unwrap();
         let copied = tempfile::tempdir().unwrap();
         filled.copy_to(copied.path()).unwrap();
         assert!(filled.file_bytes().unwrap() > 0);

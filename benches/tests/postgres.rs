@@ -2,7 +2,7 @@
 //! not installed there is nothing to try.
 #![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
 
-use spoor_benches::filled::{Filled, Peer};
+use spoor_benches::filled::{Contents, Filled, Peer};
 use spoor_benches::load::{Plan, Target, run};
 use spoor_benches::postgres::{Cluster, find};
 use spoor_benches::traffic::{Shape, Traffic, settings};
@@ -86,8 +86,8 @@ fn a_cluster_is_filled_and_copied() {
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let shape = Shape { seed: 8, sessions: 60, identify_per_mille: 300, ..Shape::default() };
     let settings = settings(5_000);
-    let filled =
-        Filled::new(Peer::Postgres, dir.path(), &settings, 1 << 30, shape, 2_500, &mut |_| ()).unwrap();
+    let contents = Contents { shape, events: 2_500, settings: &settings, memory_bytes: 1 << 30 };
+    let filled = Filled::new(Peer::Postgres, dir.path(), &contents, &mut |_| ()).unwrap();
     let copied = tempfile::tempdir_in(dir.path()).unwrap();
     filled.copy_to(copied.path()).unwrap();
     let cluster = Cluster::start_in(copied.path(), 1 << 30).unwrap();

@@ -9,9 +9,11 @@ use crate::history::Dice;
 use crate::scenario::BEGIN;
 use serde_json::json;
 use spoor::settings::{
-    IdentificationPoint, Keys, Merges, NamespaceSettings, ProfileIds, Sessions, SourceSettings,
+    IdentificationPoint, Keys, Merges, NamespaceSettings, ProfileIds, Sessions, SourceSettings, TraitPolicy,
+    TraitSettings,
 };
 use spoor::{Consent, Event, Json, Settings, Timestamp, TrackRequest, TraitOperations};
+use std::collections::BTreeMap;
 
 /// Silence that ends a session by inactivity: events are further apart now and then.
 const TIMEOUT_MS: i64 = 300_000;
@@ -75,8 +77,21 @@ pub fn settings() -> Settings {
             identifiers: [("sworn".to_owned(), "properties.account".to_owned())].into(),
             verified: true,
         }],
+        traits: policies(),
         ..Settings::default()
     }
+}
+
+/// A trait for each policy.
+fn policies() -> BTreeMap<String, TraitSettings> {
+    let policies = [
+        ("first", TraitPolicy::First),
+        ("max", TraitPolicy::Max),
+        ("min", TraitPolicy::Min),
+        ("any", TraitPolicy::Any),
+        ("all", TraitPolicy::All),
+    ];
+    policies.map(|(name, policy)| (name.to_owned(), TraitSettings { kind: None, policy })).into()
 }
 
 /// What names a device.
@@ -278,15 +293,25 @@ impl Crowd {
             let small = self.dice.below(4);
             let which = self.dice.below(2);
             let item = if small == 0 { json!(["a", "b"]) } else { json!(small.to_string()) };
-            match self.dice.below(6) {
+            // A choice among fragments depends on how many there are, and that on which request came first.
+            let kinds = if self.manner.forgetful { 6 } else { 8 };
+            match self.dice.below(kinds) {
+                6 => {
+                    let name = (*self.dice.pick(&["first", "max", "min"])).to_owned();
+                    traits.set.push((name, text(&json!(self.events % 17))));
+                }
+                7 => {
+                    let name = (*self.dice.pick(&["any", "all"])).to_owned();
+                    traits.set.push((name, text(&json!(small > 1))));
+                }
                 0 if small == 3 => traits.set.push((format!("value-{which}"), text(&json!(null)))),
                 0 => traits.set.push((format!("value-{which}"), text(&json!(self.events)))),
                 1 => traits.set_once.push((format!("value-{which}"), text(&json!(self.events)))),
                 2 => traits.unset.push(format!("value-{which}")),
-                3 => traits.add.push((
-                    format!("counter-{which}"),
-                    text(&json!(0.1 + f64::from(u32::try_from(small).expect("small")))),
-                )),
+                3 => {
+                    let number = 0.1 + f64::from(u32::try_from(small).expect("small"));
+                    traits.add.push((format!("counter-{which}"), text(&json!(number))));
+                }
                 4 => traits.append.push((format!("collection-{which}"), text(&item))),
                 _ => traits.remove.push((format!("collection-{which}"), text(&item))),
             }

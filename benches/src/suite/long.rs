@@ -22,6 +22,9 @@ const STEP_MAX_EVENTS: u64 = 1_000_000;
 const STEPS_MIN: u64 = 3;
 /// How long a server that was just started is left alone before its memory is looked at.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
+/// How long it is sent to at a time until it stores in that time, and how often at most.
+const WARMED_BY: Duration = Duration::from_millis(200);
+const WARMED_MAX_TIMES: usize = 100;
 /// What a server may take besides its cache and what changed, in bytes: 128 MB.
 const BESIDES_BYTES: usize = 128_000_000;
 
@@ -96,9 +99,7 @@ pub(super) fn memory(run: &mut Run<'_>) -> Result<Entry, Fault> {
     let opened = resident(server.pid())?.now_bytes;
     let target = Target::Http { address: server.address, version: Version::One, protocol: Protocol::Json };
     let plan = Plan { duration: run.options.half_duration, ..run.plan(target, connections, batch) };
-    // What a process makes once, for its first requests.
-    let first = Plan { warm_up: Duration::ZERO, duration: Duration::from_millis(1), ..plan.clone() };
-    let (_, traffic) = send(&first, traffic, &mut ())?;
+    let traffic = warmed(&plan, traffic)?;
     let mut probe = run.probe(Of::Process(server.pid()), plan.warm_up + plan.duration);
     let reading = run.read_beside(server.address, &plan)?;
     let (measured, _) = send(&plan, traffic, &mut probe)?;
@@ -118,6 +119,21 @@ pub(super) fn memory(run: &mut Run<'_>) -> Result<Entry, Fault> {
     .map(|(key, name, bytes)| Figure { key, name: name.to_owned(), value: mib(bytes), unit: "MiB" })
     .into();
     run.stored(entry)
+}
+
+/// Sends until something is stored while it is looked at: a process makes some things once, for its first requests, which
+/// may take longer than what is measured.
+fn warmed(plan: &Plan, traffic: Vec<Traffic>) -> Result<Vec<Traffic>, Fault> {
+    let short = Plan { warm_up: Duration::ZERO, duration: WARMED_BY, ..plan.clone() };
+    let mut traffic = traffic;
+    for _ in 0..WARMED_MAX_TIMES {
+        let (measured, rest) = send(&short, traffic, &mut ())?;
+        traffic = rest;
+        if measured.counts.stored > 0 {
+            break;
+        }
+    }
+    Ok(traffic)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]

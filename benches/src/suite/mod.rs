@@ -29,7 +29,7 @@ use stores::Stores;
 pub enum Size {
     /// A second for each variant: does it run, and is the order of things right?
     Small,
-    /// Three rounds of 20 seconds each, and a minute at half load: some forty minutes in all.
+    /// Three rounds of 20 seconds each, minutes at half load, and stores of ten million events: more than an hour in all.
     Full,
 }
 
@@ -167,7 +167,7 @@ impl Options {
 /// If the machine cannot be looked at. What is not installed is left out, and what fails is noted, and the others go on:
 /// the report says so.
 pub fn run(options: &Options, tell: &mut dyn FnMut(&Entry)) -> Result<Book, Fault> {
-    let mut book = Book {
+    let book = Book {
         title: options.title(),
         machine: Machine::here(&options.dir)?,
         entries: Vec::new(),
@@ -175,53 +175,62 @@ pub fn run(options: &Options, tell: &mut dyn FnMut(&Entry)) -> Result<Book, Faul
         left_out: Vec::new(),
         failed: Vec::new(),
     };
-    let variants = options.variants(&mut book.left_out);
-    let mut stores = Stores::default();
+    let mut suite = Suite { options, book, stores: Stores::default(), tell };
+    let variants = options.variants(&mut suite.book.left_out);
     let (last, first): (Vec<_>, Vec<_>) = variants.into_iter().partition(|variant| variant.runs_once());
-    let mut rounds: Vec<Vec<Entry>> = first.iter().map(|_| Vec::new()).collect();
-    // Round by round, so that what the machine does meanwhile touches all of them.
-    for _ in 0..options.rounds {
-        for (variant, entries) in first.iter().zip(&mut rounds) {
-            entries.extend(measure(*variant, options, &mut book, &mut stores, 0.0, tell));
-        }
-    }
-    book.entries = rounds.into_iter().filter_map(Entry::middle).collect();
-    let half = book.entry(Variant::Spoor.key()).map(half_of);
-    for variant in last {
-        match half {
-            None if variant.is_half() => {
-                book.left_out.push(format!("{}: nobody knows of what it is half", variant.name(options)));
-            }
-            _ => {
-                let entry = measure(variant, options, &mut book, &mut stores, half.unwrap_or(0.0), tell);
-                book.entries.extend(entry);
-            }
-        }
-    }
-    ratios::compare(&mut book);
-    Ok(book)
+    suite.rounds(&first);
+    suite.once(&last);
+    ratios::compare(&mut suite.book);
+    Ok(suite.book)
 }
 
-/// Measures one. If it fails that is noted in `book`, once; there is no entry then.
-fn measure(
-    variant: Variant,
-    options: &Options,
-    book: &mut Book,
-    stores: &mut Stores,
-    half: f64,
-    tell: &mut dyn FnMut(&Entry),
-) -> Option<Entry> {
-    match runs::run(variant, options, &book.machine, stores, half) {
-        Ok(entry) => {
-            tell(&entry);
-            Some(entry)
-        }
-        Err(error) => {
-            let reason = format!("{}: {error}", variant.name(options));
-            if !book.failed.contains(&reason) {
-                book.failed.push(reason);
+/// A run.
+struct Suite<'a> {
+    options: &'a Options,
+    book: Book,
+    stores: Stores,
+    tell: &'a mut dyn FnMut(&Entry),
+}
+
+impl Suite<'_> {
+    /// Round by round, so that what the machine does meanwhile touches all of them.
+    fn rounds(&mut self, variants: &[Variant]) {
+        let mut rounds: Vec<Vec<Entry>> = variants.iter().map(|_| Vec::new()).collect();
+        for _ in 0..self.options.rounds {
+            for (variant, entries) in variants.iter().zip(&mut rounds) {
+                entries.extend(self.measure(*variant, 0.0));
             }
-            None
+        }
+        self.book.entries = rounds.into_iter().filter_map(Entry::middle).collect();
+    }
+
+    fn once(&mut self, variants: &[Variant]) {
+        let half = self.book.entry(Variant::Spoor.key()).map(half_of);
+        for variant in variants {
+            if half.is_none() && variant.is_half() {
+                let name = variant.name(self.options);
+                self.book.left_out.push(format!("{name}: nobody knows of what it is half"));
+            } else {
+                let entry = self.measure(*variant, half.unwrap_or(0.0));
+                self.book.entries.extend(entry);
+            }
+        }
+    }
+
+    /// Measures one, at the rate `half` if it is one of those. If it fails that is noted, once; there is no entry then.
+    fn measure(&mut self, variant: Variant, half: f64) -> Option<Entry> {
+        match runs::run(variant, self.options, &self.book.machine, &mut self.stores, half) {
+            Ok(entry) => {
+                (self.tell)(&entry);
+                Some(entry)
+            }
+            Err(error) => {
+                let reason = format!("{}: {error}", variant.name(self.options));
+                if !self.book.failed.contains(&reason) {
+                    self.book.failed.push(reason);
+                }
+                None
+            }
         }
     }
 }
@@ -230,4 +239,23 @@ fn measure(
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
 fn half_of(full: &Entry) -> f64 {
     full.counts.requests as f64 / full.seconds / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_here_is_left_out_and_named() {
+        let only = vec![Variant::Memory, Variant::Half];
+        let options = Options { only, ..Options::new(Size::Small, Path::new(".")) };
+        let mut left_out = Vec::new();
+        // Tests are built into a folder without the server's binary.
+        assert_eq!(options.variants(&mut left_out), [Variant::Spoor, Variant::Half]);
+        let [reason] = left_out.as_slice() else { panic!("{left_out:?}") };
+        assert!(reason.starts_with("memory: ") && reason.contains("build it"), "{reason}");
+        let options = Options { program: Some("here".into()), ..options };
+        assert!(options.variants(&mut left_out).contains(&Variant::Memory));
+        assert_eq!(left_out.len(), 1, "{left_out:?}");
+    }
 }

@@ -21,19 +21,31 @@ const HALF_P999_AIM_MS: f64 = 100.0;
 /// The most memory that the server takes, of its cache, what changed, and 128 MB.
 const MEMORY_AIM: f64 = 1.0;
 
+/// A name, what came out, and what was to.
+type Found = (&'static str, Option<f64>, Option<Aim>);
+
 /// Fills in the ratios of `book`.
 pub(super) fn compare(book: &mut Book) {
+    let mut found = rates(book);
+    found.extend(half(book));
+    found.extend(reading(book));
+    found.extend(long(book));
+    found.extend(costs(book).map(|(name, value)| (name, value, None)));
+    for (name, value, aim) in found {
+        book.compare(name, value, aim);
+    }
+}
+
+/// Rates, and the time of a request alone.
+fn rates(book: &Book) -> Vec<Found> {
     let rate = |variant: Variant| book.entry(variant.key()).map(|entry| entry.events_per_s);
     let of = |one: Variant, other: Option<f64>| Some(rate(one)? / other?);
     let best = |one: Variant, other: Variant| {
         let rates = [rate(one), rate(other)].into_iter().flatten();
         rates.max_by(f64::total_cmp)
     };
-    let single = Variant::Spoor;
-    let many = Variant::SpoorBatch;
-    let embedded = Variant::Engine;
-    let half = book.entry(Variant::Half.key());
-    let mut found = vec![
+    let (single, many, embedded) = (Variant::Spoor, Variant::SpoorBatch, Variant::Engine);
+    vec![
         (
             "one event a request: of the server that only parses",
             of(single, rate(Variant::Parse)),
@@ -86,6 +98,13 @@ pub(super) fn compare(book: &mut Book) {
             alone(book, |entry| entry.latency.as_ref().map(|latency| latency.p99_us)),
             None,
         ),
+    ]
+}
+
+/// How long one waits when half of what is possible is asked.
+fn half(book: &Book) -> Vec<Found> {
+    let half = book.entry(Variant::Half.key());
+    vec![
         ("at half load: events a second, of those that were due", half_rate(book), None),
         (
             "at half load: p50, in milliseconds",
@@ -98,15 +117,18 @@ pub(super) fn compare(book: &mut Book) {
             half.and_then(|half| ms(half, |latency| latency.p999_us)),
             Some(Aim::AtMost(HALF_P999_AIM_MS)),
         ),
-    ];
-    found.extend(reading(book));
-    found.extend(long(book));
+    ]
+}
+
+/// Processor time.
+fn costs(book: &Book) -> [(&'static str, Option<f64>); 8] {
+    let (single, many, embedded) = (Variant::Spoor, Variant::SpoorBatch, Variant::Engine);
     let cost = |variant: Variant| {
         let cost = book.entry(variant.key())?.cost.as_ref()?;
         Some(cost.server_us_per_event).filter(|us| *us > 0.0)
     };
     let costs = |one: Variant, other: Variant| Some(cost(one)? / cost(other)?);
-    let costs = [
+    [
         ("one event a request: server CPU, of the one that only parses", costs(single, Variant::Parse)),
         ("one event a request: server CPU, of the one that only appends", costs(single, Variant::Append)),
         ("one event a request: PostgreSQL's CPU, of ours", costs(Variant::Postgres, single)),
@@ -115,11 +137,7 @@ pub(super) fn compare(book: &mut Book) {
         ("100 events a request: PostgreSQL's CPU, of ours", costs(Variant::PostgresBatch, many)),
         ("100 events a request, binary: server CPU, of the same in JSON", costs(Variant::SpoorBinary, many)),
         ("embedded, 1,000 in flight: CPU, of redb appending the same bytes", costs(embedded, Variant::Rows)),
-    ];
-    let costs = costs.map(|(name, value)| (name, value, None));
-    for (name, value, aim) in found.into_iter().chain(costs) {
-        book.compare(name, value, aim);
-    }
+    ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio")]
@@ -142,9 +160,6 @@ fn half_rate(book: &Book) -> Option<f64> {
     let rate = |variant: Variant| book.entry(variant.key()).map(|entry| entry.events_per_s);
     Some(rate(Variant::Half)? / (rate(Variant::Spoor)? / 2.0))
 }
-
-/// A name, what came out, and what was to.
-type Found = (&'static str, Option<f64>, Option<Aim>);
 
 /// What reads take while others write, and what those lose.
 fn reading(book: &Book) -> [Found; 4] {

@@ -6,7 +6,7 @@ use super::{Options, long};
 use crate::Fault;
 use crate::book::{Cost, Entry, Reads};
 use crate::embedded::Client;
-use crate::filled::Peer;
+use crate::filled::{Contents, Peer};
 use crate::grouped::{GroupStore, run_for};
 use crate::load::protocol::Protocol;
 use crate::load::{self, Pace, Plan, Reading, Target, Version, known_ids, run as send};
@@ -128,7 +128,9 @@ impl Run<'_> {
         if events == 0 {
             return Ok((dir, Traffic::parts(self.options.shape, clients)?));
         }
-        let filled = self.stores.with(peer, events, self.options, self.machine, &self.settings())?;
+        let (settings, memory_bytes) = (self.settings(), self.machine.memory_bytes);
+        let contents = Contents { shape: self.options.shape, events, settings: &settings, memory_bytes };
+        let filled = self.stores.with(peer, &self.options.dir, &contents)?;
         filled.copy_to(dir.path())?;
         Ok((dir, filled.traffic(clients)?))
     }

@@ -1,12 +1,11 @@
 //! The stores that hold events before anything is measured: each is filled once, when it is first asked for.
 
-use super::Options;
 use crate::Fault;
-use crate::filled::{Filled, Peer};
-use crate::machine::Machine;
+use crate::filled::{Contents, Filled, Peer};
 use indicatif::{ProgressBar, ProgressStyle};
-use spoor::Settings;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::Path;
 
 /// What was filled so far; the files go with it.
 #[derive(Debug, Default)]
@@ -15,25 +14,16 @@ pub(super) struct Stores {
 }
 
 impl Stores {
-    /// A store of `peer` with `events` events.
-    pub(super) fn with(
-        &mut self,
-        peer: Peer,
-        events: u64,
-        options: &Options,
-        machine: &Machine,
-        settings: &Settings,
-    ) -> Result<&Filled, Fault> {
+    /// A store of `peer` with `contents`, whose files are below `dir`. All of a run have the same shape and settings.
+    pub(super) fn with(&mut self, peer: Peer, dir: &Path, contents: &Contents<'_>) -> Result<&Filled, Fault> {
+        let events = contents.events;
         let place = match self.filled.entry((peer, events)) {
-            std::collections::btree_map::Entry::Occupied(there) => return Ok(there.into_mut()),
-            std::collections::btree_map::Entry::Vacant(place) => place,
+            Entry::Occupied(there) => return Ok(there.into_mut()),
+            Entry::Vacant(place) => place,
         };
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {human_pos}/{human_len} {elapsed}")?;
         let bar = ProgressBar::new(events).with_style(style).with_prefix(format!("filling {}", peer.file()));
-        let (dir, shape) = (&options.dir, options.shape);
-        let filled = Filled::new(peer, dir, settings, machine.memory_bytes, shape, events, &mut |made| {
-            bar.set_position(made);
-        })?;
+        let filled = Filled::new(peer, dir, contents, &mut |made| bar.set_position(made))?;
         bar.finish_and_clear();
         Ok(place.insert(filled))
     }

@@ -41,6 +41,8 @@ pub struct Model {
     links: Vec<LinkRow>,
     /// How many times a link came to join.
     joined: u64,
+    /// Identifiers that a joining link has, and the fragment by which whoever has one is told to have it.
+    carriers: Vec<(Identifier, usize)>,
     merges: Vec<MergeRow>,
     /// Pairs of fragments that must not be in one profile.
     guards: Vec<[usize; 2]>,
@@ -150,6 +152,8 @@ struct MergeRow {
     link: usize,
     /// The fragment of the link, and the one that it joined.
     ends: [usize; 2],
+    /// Guards that were lifted for it.
+    lifted: Vec<[usize; 2]>,
     undone: bool,
 }
 
@@ -266,6 +270,7 @@ impl Model {
             fragments: Vec::new(),
             links: Vec::new(),
             joined: 0,
+            carriers: Vec::new(),
             merges: Vec::new(),
             guards: Vec::new(),
             quarantined: Vec::new(),

@@ -128,6 +128,7 @@ impl Model {
         let before = chosen.fragment;
         let known = self.fragments.len();
         let identified = self.identify(&mut chosen.fragment, &brought, moment);
+        self.note_carriers();
         self.end_provisional(&source, before, &identified.links);
         // Whatever was made for this event came with it.
         for row in self.happened.iter_mut().filter(|row| row.sequence == self.sequence) {
