@@ -51,7 +51,11 @@ impl Snapshot {
                 });
                 let cause = joins.nth(usize::from(place)).ok_or_else(unknown)?;
                 let undone = self.is_undone(merge, &cause, seq)?;
-                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart }
+                let lifted = effects_at(&decision.1, decision.0, seq).filter_map(|effect| match effect {
+                    Effect::Guard { one, other, stands: false } => Some((*one, *other)),
+                    _ => None,
+                });
+                Deed::Undo { cause, seq, undone, keep_apart: *keep_apart, lifted: lifted.collect() }
             }
             Act::Merge { profile, other, force } => Deed::Merge {
                 one: self.fragment_for(profile, "profile")?,
@@ -183,20 +187,24 @@ impl Snapshot {
     /// What an act did, or would do, in words.
     pub(crate) fn act_reply(
         &self,
-        act: &Act,
         plan: &Plan,
         seq: Option<EventSeq>,
         not_retaken: Vec<EventSeq>,
     ) -> Result<ActReply, Error> {
-        let links = |ends: &[Ends]| ends.iter().map(|ends| self.link(*ends)).collect::<Result<Vec<_>, _>>();
+        let links = |ends: &mut dyn Iterator<Item = &Ends>| {
+            ends.map(|ends| self.link(*ends)).collect::<Result<Vec<_>, _>>()
+        };
         let sizes = |sizes: &[Size]| sizes.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>();
-        let one_merge = matches!(act, Act::Merge { .. } | Act::Attach { .. } | Act::Decide { .. });
         Ok(ActReply {
             seq,
-            merge: seq.filter(|_| plan.merged && one_merge).map(|seq| merge_id(seq, 0)),
-            removed: links(&plan.removed)?,
+            merge: seq.filter(|_| plan.merged).map(|seq| merge_id(seq, 0)),
+            removed: links(&mut plan.removed.iter())?,
             // What is only planned has no row yet.
-            added: if seq.is_some() { links(&plan.added)? } else { self.planned_links(plan)? },
+            added: if seq.is_some() {
+                links(&mut plan.added.iter().map(|(ends, _)| ends))?
+            } else {
+                self.planned_links(plan)?
+            },
             before: sizes(&plan.before)?,
             after: sizes(&plan.after)?,
             not_retaken,
@@ -224,7 +232,7 @@ impl Snapshot {
             Act::Undo { merge, .. } => numbers_of_id(merge, 'm').map(|(seq, _)| seq),
             _ => {
                 let begun =
-                    |ends: &Ends| link_row(version, *ends).map(|row| row.spans.last().map(|span| span.from));
+                    |ends: &Ends| link_row(version, *ends).map(|row| row.spans.last().map(|span| span.since));
                 let begun = plan.removed.iter().map(begun).collect::<Result<Vec<_>, _>>()?;
                 begun.into_iter().flatten().min()
             }

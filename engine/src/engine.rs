@@ -200,7 +200,7 @@ impl Engine {
                 let plan = plan(version, &self.inner.shared.registry, &deed, stamp)??;
                 if dry_run {
                     let stand = snapshot.not_retaken(&act, &plan)?;
-                    return Ok(snapshot.act_reply(&act, &plan, None, stand)?);
+                    return Ok(snapshot.act_reply(&plan, None, stand)?);
                 }
                 planned = Some(Box::new(plan));
             }
@@ -213,7 +213,7 @@ impl Engine {
             match acted {
                 Acted::Done(seq, plan) => {
                     let stand = snapshot.not_retaken(&act, &plan)?;
-                    return Ok(self.snapshot()?.act_reply(&act, &plan, Some(seq), stand)?);
+                    return Ok(self.snapshot()?.act_reply(&plan, Some(seq), stand)?);
                 }
                 Acted::Refused(refusal) => return Err(refusal.into()),
                 Acted::Stale => {}

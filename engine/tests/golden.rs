@@ -247,9 +247,9 @@ fn identity_effects() -> Vec<Effect> {
     let mut effects = vec![
         Effect::Identifier { no: identifier, namespace: NamespaceNo(2), value: "ada@example.com".into() },
         Effect::Link { fragment, identifier, joins: true, verified: true, time: TIME },
-        Effect::Direct { one: fragment, other, kind: DirectKind::Session(SessionNo(8)) },
-        Effect::Direct { one: fragment, other, kind: DirectKind::Hand },
-        Effect::Direct { one: fragment, other, kind: DirectKind::Device },
+        Effect::Direct { one: fragment, other, kind: DirectKind::Session(SessionNo(8)), time: Timestamp(1_700_000_000_000_000) },
+        Effect::Direct { one: fragment, other, kind: DirectKind::Hand, time: Timestamp(1_700_000_000_000_000) },
+        Effect::Direct { one: fragment, other, kind: DirectKind::Device, time: Timestamp(1_700_000_000_000_000) },
         Effect::Fragment { fragment, device: DeviceNo(5), key: ProfileKey::Server(uuid()) },
         Effect::Holder { device: DeviceNo(5), fragment },
         Effect::Identified { fragment: Some(fragment), results },
@@ -455,8 +455,8 @@ samples! {
     PairKey => PairKey::of(FragmentNo(100_000), FragmentNo(6));
     LinkRow => LinkRow {
         standing: Standing::Joins, order: 300, spans: vec![
-            Span { from: EventSeq(4), to: Some(EventSeq(70_001)), joins: false },
-            Span { from: EventSeq(70_001), to: None, joins: true },
+            Span { from: EventSeq(4), since: EventSeq(4), to: Some(EventSeq(70_001)), joins: false },
+            Span { from: EventSeq(70_001), since: EventSeq(4), to: None, joins: true },
         ],
         verified: true, first_seq: EventSeq(4), last_seq: EventSeq(70_001), first_seen: Timestamp(1), last_seen: TIME,
         kind: Some(DirectKind::Session(SessionNo(8))), entry: Some((EventSeq(70_001), 1)),

@@ -11,7 +11,7 @@
 use super::apply::missing;
 use super::decide::{Decider, Stamp};
 use super::decision::{Decision, Effect, Ends, JoinCause, LinkCode, LinkResult};
-use super::graph::{edges_of, fewest_links, link_row, regrouping};
+use super::graph::{edges_of, fewest_links, link_row, links_of, regrouping};
 use super::identifiers::CommandIdentifier;
 use super::identity::{Evidence, Lifted, Resolved};
 use super::person::{Prepared, person_of, prepared_of, tally_of};
@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
 use crate::reply::LinkOutcome;
 use crate::settings::Merges;
+use std::sync::Arc;
 
 /// An act, with what it names looked up.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub enum Deed {
         undone: bool,
         /// Whether they must not become one again.
         keep_apart: bool,
+        /// Guards that it lifted: they stand again where what they part is apart.
+        lifted: Vec<(FragmentNo, FragmentNo)>,
     },
     /// Makes one person of two.
     Merge {
@@ -112,8 +115,8 @@ pub struct Plan {
     pub prepared: Vec<Prepared>,
     /// Links that it took away.
     pub removed: Vec<Ends>,
-    /// Links that it made or restored.
-    pub added: Vec<Ends>,
+    /// Links that it made or restored, as they are then.
+    pub added: Vec<(Ends, Arc<LinkRow>)>,
     /// Whether it made a merge.
     pub merged: bool,
     /// Whether an id was drawn.
@@ -209,7 +212,12 @@ type Done = Result<Result<(), Refusal>, Error>;
 impl<V: View> Planner<'_, '_, V> {
     fn act(&mut self, deed: &Deed) -> Done {
         match deed {
-            Deed::Undo { cause, seq, undone, keep_apart } => self.undo(cause, *seq, *undone, *keep_apart),
+            Deed::Undo { cause, seq, undone, keep_apart, lifted } => {
+                match self.undo(cause, *seq, *undone, *keep_apart)? {
+                    Ok(()) => self.guard_again(lifted).map(Ok),
+                    refused => Ok(refused),
+                }
+            }
             Deed::Merge { one, other, force } => self.merge(*one, *other, *force),
             Deed::Detach { fragment, identifier } => self.detach(*fragment, *identifier),
             Deed::Attach { fragment, identifier } => {
@@ -251,8 +259,10 @@ impl<V: View> Planner<'_, '_, V> {
         let counted = before.iter().map(|size: &Size| size.tally).collect();
         let prepared = self.prepared;
         let (merged, drew) = (self.decider.merges > 0, self.decider.drew());
+        let removed = self.removed;
+        let row = |ends: &Ends| link_row(self.decider.state, *ends).map(|row| (*ends, row));
+        let added = self.added.iter().map(row).collect::<Result<_, _>>()?;
         let decision = Decision { effects: self.decider.into_effects() };
-        let (removed, added) = (self.removed, self.added);
         Ok(Plan { decision, rests_on, before, after, counted, prepared, removed, added, merged, drew })
     }
 
@@ -291,7 +301,7 @@ impl<V: View> Planner<'_, '_, V> {
             JoinCause::Direct(pair) => (Ends::Pair(*pair), pair.one, pair.other),
         };
         let row = link_row(self.decider.state, ends)?;
-        let since = row.spans.last().map(|span| span.from);
+        let since = row.spans.last().map(|span| span.since);
         let holds = row.standing == Standing::Joins && since.is_some_and(|since| since <= seq);
         // Its link may have gone in another way, and the two be joined by others.
         if undone || (!holds && self.root(near)? != self.root(far)?) {
@@ -310,6 +320,17 @@ impl<V: View> Planner<'_, '_, V> {
             self.decider.emit(Effect::Guard { one: near, other: far, stands: true })?;
         }
         Ok(Ok(()))
+    }
+
+    /// Puts up guards that a forced merge lifted. Where something else has joined the two since, none can stand.
+    fn guard_again(&mut self, lifted: &[(FragmentNo, FragmentNo)]) -> Result<(), Error> {
+        for (one, other) in lifted {
+            if self.root(*one)? != self.root(*other)? {
+                self.touched.extend([*one, *other]);
+                self.decider.emit(Effect::Guard { one: *one, other: *other, stands: true })?;
+            }
+        }
+        Ok(())
     }
 
     fn merge(&mut self, one: FragmentNo, other: FragmentNo, force: bool) -> Done {
@@ -337,7 +358,8 @@ impl<V: View> Planner<'_, '_, V> {
         }
         let pair = PairKey::of(one, other);
         self.added.push(Ends::Pair(pair));
-        self.decider.emit(Effect::Direct { one, other, kind: DirectKind::Hand })?;
+        let time = self.decider.stamp.received;
+        self.decider.emit(Effect::Direct { one, other, kind: DirectKind::Hand, time })?;
         self.decider.unite(left, right, JoinCause::Direct(pair))?;
         Ok(Ok(()))
     }
@@ -485,11 +507,27 @@ impl<V: View> Planner<'_, '_, V> {
         if self.root(before)? == self.root(fragment)? {
             return Ok(());
         }
-        if self.decider.join_directly(before, fragment, DirectKind::Device)? {
+        let time = self.decider.stamp.received;
+        if self.decider.join_directly(before, fragment, DirectKind::Device, time)? {
             self.touched.extend([before, fragment]);
             self.added.push(Ends::Pair(PairKey::of(before, fragment)));
+            if self.holder_beside(fragment)? == fragment {
+                self.hold(self.decider.given_back(before)?)?;
+            }
         }
         Ok(())
+    }
+
+    /// The fragment that holds the device of one.
+    fn holder_beside(&self, fragment: FragmentNo) -> Result<FragmentNo, Error> {
+        let device = fragment_row(self.decider.state, fragment)?.device;
+        Ok(self.decider.state.devices(&device)?.ok_or_else(|| missing("device"))?.holder)
+    }
+
+    /// A fragment holds its device from here on.
+    fn hold(&mut self, fragment: FragmentNo) -> Result<(), Error> {
+        let device = fragment_row(self.decider.state, fragment)?.device;
+        self.decider.emit(Effect::Holder { device, fragment })
     }
 
     /// The fragment that held the device, of one that a switch made because of this very value. Other values of the
@@ -520,14 +558,31 @@ impl<V: View> Planner<'_, '_, V> {
     /// Takes back that a fragment went to whom the device had been taken from.
     fn leave(&mut self, fragment: FragmentNo, before: FragmentNo) -> Result<bool, Error> {
         let pair = PairKey::of(before, fragment);
-        let row = self.decider.state.directs(&pair)?;
-        let joins = |row: &LinkRow| row.kind == Some(DirectKind::Device) && row.standing == Standing::Joins;
-        if !row.is_some_and(|row| joins(&row)) {
+        if !self.decider.state.directs(&pair)?.is_some_and(|row| row.gives_back()) {
             return Ok(false);
         }
         self.touched.extend([before, fragment]);
         self.loosen(Ends::Pair(pair), Standing::Suspended(true))?;
         Ok(true)
+    }
+
+    /// A fragment whose value is restored holds its device again, unless somebody was known since at the one that
+    /// got it, or it was given to a third.
+    fn return_device(&mut self, link: LinkKey, before: FragmentNo) -> Result<(), Error> {
+        let row = link_row(self.decider.state, Ends::Identifier(link))?;
+        let holder = self.holder_beside(link.fragment)?;
+        let got_it = holder == self.decider.given_back(before)?;
+        if row.standing.holds() && got_it && self.said_last(link.fragment)? >= self.said_last(holder)? {
+            self.hold(link.fragment)?;
+        }
+        Ok(())
+    }
+
+    /// The position that said last who a fragment is.
+    fn said_last(&self, fragment: FragmentNo) -> Result<EventSeq, Error> {
+        let links = links_of(self.decider.state, fragment)?;
+        let identifiers = links.iter().filter(|(ends, _)| matches!(ends, Ends::Identifier(_)));
+        Ok(identifiers.map(|(_, row)| row.last_seq).max().unwrap_or_default())
     }
 
     /// Links come back in the order in which they first joined. One that something decided since stands in the way
@@ -543,7 +598,7 @@ impl<V: View> Planner<'_, '_, V> {
             if let Some(before) = self.switched_by(fragment, identifier)?
                 && self.leave(fragment, before)?
             {
-                parted.push(fragment);
+                parted.push((fragment, before));
             }
             if let Standing::Suspended(joins) = standing {
                 let ends = Ends::Identifier(LinkKey { fragment, identifier });
@@ -552,14 +607,27 @@ impl<V: View> Planner<'_, '_, V> {
             }
         }
         suspended.sort_unstable();
-        self.regroup(&parted)?;
+        if !parted.is_empty() {
+            self.regroup(&parted.iter().map(|(fragment, _)| *fragment).collect::<Vec<_>>())?;
+        }
+        let mut joined = Vec::new();
         for (_, fragment, joins) in suspended {
-            self.unsuspend(LinkKey { fragment, identifier }, joins)?;
+            if self.unsuspend(LinkKey { fragment, identifier }, joins)? && joins {
+                joined.push(fragment);
+            }
+        }
+        // They are in their old places among the links: whoever is joined by them is as if they had never gone.
+        if !joined.is_empty() {
+            self.regroup(&joined)?;
+        }
+        for (fragment, before) in parted {
+            self.return_device(LinkKey { fragment, identifier }, before)?;
         }
         Ok(Ok(()))
     }
 
-    fn unsuspend(&mut self, key: LinkKey, joins: bool) -> Result<(), Error> {
+    /// Restores a link if nothing stands in the way; returns whether it did.
+    fn unsuspend(&mut self, key: LinkKey, joins: bool) -> Result<bool, Error> {
         let LinkKey { fragment, identifier } = key;
         let root = self.root(fragment)?;
         let carrier = self.decider.state.identifiers(&identifier)?.and_then(|row| row.owner);
@@ -575,8 +643,8 @@ impl<V: View> Planner<'_, '_, V> {
                 self.decider.guarded(&person, owner)? || self.decider.share_no_unique(&person, &other)?;
         }
         if stands {
-            let ends = Ends::Identifier(key);
-            return self.decider.emit(Effect::Loosen { ends, standing: Standing::Cut });
+            self.loosen(Ends::Identifier(key), Standing::Cut)?;
+            return Ok(false);
         }
         self.added.push(Ends::Identifier(key));
         self.decider.emit(Effect::Restore { fragment, identifier, joins })?;
@@ -584,6 +652,6 @@ impl<V: View> Planner<'_, '_, V> {
             let carrier = carrier.unwrap_or(owner);
             self.decider.unite(root, owner, JoinCause::Link { link: key, carrier })?;
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -15,13 +15,14 @@
 //! | known, without a profile | none, unknown, known | that one, now bound | new, new, sent | |
 //! | any | by a trusted source | that one, in a part of its own | the sent device's | `sent` |
 //!
-//! A shared session chooses nobody: it stands for none, with the warning `session_shared`.
+//! A shared session chooses nobody: it stands for none, with the warning `session_shared`. A fragment whose value is
+//! blocked stands for the one that held the device before.
 
 use super::apply::missing;
 use super::decide::Decider;
 use super::decision::Effect;
 use super::root::{fragment_row, root_of};
-use super::rows::{DeviceKey, DirectKind, ProfileAt, SessionRow};
+use super::rows::{DeviceKey, DirectKind, PairKey, ProfileAt, SessionRow};
 use super::session::part_for;
 use super::view::State;
 use crate::error::Error;
@@ -170,21 +171,23 @@ impl<S: State> Decider<'_, S> {
         row: &SessionRow,
         sent: &Sent,
     ) -> Result<(ProfileAt, bool), Error> {
-        let Some(owner) = row.current.fragment else {
+        let Some(current) = row.current.fragment else {
             return Ok((self.by_sent(sent, true)?, true));
         };
         // The commonest case by far: the session's own device sends its own id.
         if let (false, Sent::Known { fragment, provisional: false, .. }) = (row.shared, sent)
-            && *fragment == owner
+            && *fragment == current
         {
-            return Ok((ProfileAt { fragment: owner, reason: Reason::Sent }, true));
+            return Ok((ProfileAt { fragment: current, reason: Reason::Sent }, true));
         }
+        let owner = self.given_back(current)?;
+        let moves = owner != current;
         if self.meet(session, row, owner, sent)? {
             self.warn("session_shared");
             return Ok((self.by_sent(sent, true)?, false));
         }
         if matches!(sent, Sent::Nothing | Sent::Unknown) {
-            return Ok((ProfileAt { fragment: owner, reason: Reason::Recovered }, false));
+            return Ok((ProfileAt { fragment: owner, reason: Reason::Recovered }, moves));
         }
         let owner_device = fragment_row(self.state, owner)?.device;
         let profile = self.by_sent(sent, false)?;
@@ -202,10 +205,24 @@ impl<S: State> Decider<'_, S> {
             return Ok((profile, true));
         }
         if same {
-            return Ok((ProfileAt { fragment: owner, ..profile }, false));
+            return Ok((ProfileAt { fragment: owner, ..profile }, moves));
         }
         self.warn("profile_mismatch");
-        Ok((ProfileAt { fragment: owner, reason: Reason::SessionOwner }, false))
+        Ok((ProfileAt { fragment: owner, reason: Reason::SessionOwner }, moves))
+    }
+
+    /// Where the events of a fragment go. While the value that a switch made it for is blocked, that is the fragment
+    /// that held the device before, so that unblocking finds no visit of the one among the events of the other.
+    pub(super) fn given_back(&self, fragment: FragmentNo) -> Result<FragmentNo, Error> {
+        let mut at = fragment;
+        while let Some(before) = fragment_row(self.state, at)?.after {
+            let link = self.state.directs(&PairKey::of(before, at))?;
+            if !link.is_some_and(|link| link.gives_back()) {
+                break;
+            }
+            at = before;
+        }
+        Ok(at)
     }
 
     /// Joins a session's device to the one that was sent, if it was made only for want of an id and nothing stands
@@ -218,7 +235,7 @@ impl<S: State> Decider<'_, S> {
         session: SessionNo,
     ) -> Result<bool, Error> {
         let joined = self.is_provisional(device)?
-            && self.join_directly(fragment, sent, DirectKind::Session(session))?;
+            && self.join_directly(fragment, sent, DirectKind::Session(session), self.chosen_at)?;
         if joined {
             self.settle(device)?;
         }

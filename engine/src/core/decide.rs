@@ -63,6 +63,8 @@ pub(super) struct Decider<'a, S> {
     pub(super) first_seq: EventSeq,
     /// The profiles that this request's events went to.
     pub(super) chosen: Vec<ProfileAt>,
+    /// Time of the event for which session and profile are chosen.
+    pub(super) chosen_at: Timestamp,
     /// How many merges there were at the position of the next event.
     pub(super) merges: u16,
     /// How many links were quarantined at the position of the next event.
@@ -94,6 +96,7 @@ impl<'a, S: View> Decider<'a, S> {
             warnings: Vec::new(),
             first_seq,
             chosen: Vec::new(),
+            chosen_at: stamp.received,
             merges: 0,
             quarantined: 0,
             namespaces: Vec::new(),
@@ -206,7 +209,12 @@ impl<S: State> Decider<'_, S> {
             let own = names_devices && sent != by_id;
             let choice = match &once {
                 Some(choice) if !own => choice.clone(),
-                _ => self.choose(session.clone(), &sent)?,
+                _ => {
+                    if let Some(event) = self.command.request.events.get(index) {
+                        self.chosen_at = self.event_time(event, index).0;
+                    }
+                    self.choose(session.clone(), &sent)?
+                }
             };
             if own || once.is_none() {
                 self.chosen.extend(choice.profile);

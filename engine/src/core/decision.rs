@@ -176,6 +176,8 @@ pub enum Effect {
         other: FragmentNo,
         /// Why.
         kind: DirectKind,
+        /// Time of the event or act that says so.
+        time: Timestamp,
     },
     /// A device gets a further fragment.
     Fragment {

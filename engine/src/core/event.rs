@@ -165,7 +165,7 @@ impl<S: State> Decider<'_, S> {
 
     /// The event's time, and whether it lay too far in the future. The position in the request goes into
     /// the microseconds where the sender has none, so that events of one millisecond keep their order.
-    fn event_time(&self, event: &Event, index: usize) -> (Timestamp, bool) {
+    pub(super) fn event_time(&self, event: &Event, index: usize) -> (Timestamp, bool) {
         let position = i64::try_from(index).unwrap_or(0);
         let received = Timestamp(self.stamp.received.0 + position);
         let Some(time) = event.time else { return (received, false) };

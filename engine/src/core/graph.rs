@@ -27,7 +27,7 @@ pub struct Edge {
     pub ends: Ends,
     /// Its place in the order in which links came to join.
     pub order: u64,
-    /// Since when it joins.
+    /// Since when it joins, but for a time during which its identifier was blocked.
     pub since: EventSeq,
     /// Whether somebody vouches for it.
     pub verified: bool,
@@ -93,7 +93,7 @@ pub fn edges_of<V: View>(view: &V, fragments: &[FragmentNo]) -> Result<Vec<Edge>
             if row.standing != Standing::Joins {
                 continue;
             }
-            let since = row.spans.last().map(|span| span.from).unwrap_or_default();
+            let since = row.spans.last().map(|span| span.since).unwrap_or_default();
             edges.insert(row.order, Edge { ends, order: row.order, since, verified: row.verified });
         }
     }

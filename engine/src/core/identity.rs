@@ -1,9 +1,9 @@
 //! Who an event says that it was: each of its identifiers attached, known, merged, switched, refused or quarantined.
 //!
 //! The rules, with their codes, are in docs/identity.md. The steps, for each identifier in turn:
-//! 1. what identifies nobody, was parted here by an act, or waits for a decision, is told and left;
-//! 2. whoever has the value is looked up, and whether the two could be one;
-//! 3. a unique namespace that they cannot share means that somebody else sits at the device: a switch;
+//! 1. what identifies nobody is told and left; whoever has the value is looked up, and whether the two could be one;
+//! 2. a unique namespace that they cannot share means that somebody else sits at the device: a switch;
+//! 3. what was parted here by an act, or waits for a decision, is told and left;
 //! 4. the others are refused by conflicts and guards, and quarantined by limits.
 //!
 //! An act by hand that gives a fragment an identifier goes the same way, with what stands in its way lifted.
@@ -196,29 +196,36 @@ impl<'a, S: State> Decider<'a, S> {
         if found.row.as_ref().is_some_and(|row| row.blocked) {
             return Ok(refuse(LinkCode::Blocked));
         }
-        if let Some(told) = self.told_before(fragment, &found, of.lifted)? {
-            return Ok(Resolved { entry: told.entry, ..plain(told.outcome, Some(told.code)) });
-        }
         let root = root_of(self.state, fragment)?;
         let person = person_of(self.state, root)?;
         let (joins, why_not) = may_join(&of);
         let has = found.no.is_some_and(|no| person.identifiers.binary_search(&no).is_ok());
-        let owner = found.owner.filter(|owner| *owner != root);
-        if has && (owner.is_none() || !joins) {
+        let owner = found.owner.filter(|owner| joins && *owner != root);
+        let other = owner.map(|owner| person_of(self.state, owner)).transpose()?;
+        let told = self.told_before(fragment, &found, of.lifted)?;
+        // What parted this link keeps the fragment from whoever has the value. It does not make what they do here
+        // count for somebody else.
+        if of.settings.unique
+            && ((told.is_some() && other.is_some())
+                || (!has && self.has_value_of(&person, &of)?)
+                || self.cannot_be_one(&person, other.as_deref())?)
+        {
+            return self.conflict(fragment, &found, of);
+        }
+        if let Some(told) = told {
+            return Ok(Resolved { entry: told.entry, ..plain(told.outcome, Some(told.code)) });
+        }
+        if has && other.is_none() {
             self.link(fragment, &found, of, joins)?;
             return Ok(plain(LinkOutcome::Known, None));
         }
-        if of.settings.unique && !has && self.has_value_of(&person, &of)? {
-            return self.conflict(fragment, &found, of);
-        }
-        let Some(owner) = owner.filter(|_| joins) else {
+        let Some((owner, other)) = owner.zip(other) else {
             if let Some(limit) = self.full(fragment, &person, None, &found, &of)? {
                 return self.quarantine(fragment, &found, of, limit);
             }
             self.link(fragment, &found, of, joins)?;
             return Ok(plain(LinkOutcome::Attached, why_not));
         };
-        let other = person_of(self.state, owner)?;
         if self.share_no_unique(&person, &other)? {
             return self.conflict(fragment, &found, of);
         }
@@ -555,6 +562,11 @@ impl<'a, S: State> Decider<'a, S> {
         Ok(false)
     }
 
+    /// The same, where there is another.
+    fn cannot_be_one(&mut self, one: &PersonRow, other: Option<&PersonRow>) -> Result<bool, Error> {
+        other.map_or(Ok(false), |other| self.share_no_unique(one, other))
+    }
+
     /// Whether a guard stands between a person and another root's.
     pub(super) fn guarded(&self, person: &PersonRow, other: FragmentNo) -> Result<bool, Error> {
         for (_, apart) in &person.guards {
@@ -583,12 +595,14 @@ impl<'a, S: State> Decider<'a, S> {
         Ok(merge)
     }
 
-    /// Joins two fragments by a direct link, if nothing stands between them; returns whether they are one now.
+    /// Joins two fragments by a direct link, if nothing stands between them; returns whether they are one now. `time`
+    /// is that of the event or act that says so.
     pub(super) fn join_directly(
         &mut self,
         one: FragmentNo,
         other: FragmentNo,
         kind: DirectKind,
+        time: Timestamp,
     ) -> Result<bool, Error> {
         let pair = PairKey::of(one, other);
         if self.state.directs(&pair)?.is_some_and(|row| row.standing == Standing::Cut) {
@@ -601,7 +615,7 @@ impl<'a, S: State> Decider<'a, S> {
                 return Ok(false);
             }
         }
-        self.emit(Effect::Direct { one, other, kind })?;
+        self.emit(Effect::Direct { one, other, kind, time })?;
         if roots.0 != roots.1 {
             self.unite(roots.0, roots.1, JoinCause::Direct(pair))?;
         }

@@ -40,14 +40,16 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
             let key = LinkKey { fragment: *fragment, identifier: *identifier };
             apply_link(state, key, Said { joins: *joins, verified: *verified, time: *time })
         }
-        Effect::Direct { one, other, kind } => {
+        Effect::Direct { one, other, kind, time } => {
             let pair = PairKey::of(*one, *other);
             let seq = here(state);
             let mut row = match state.directs(&pair)? {
                 Some(row) => Arc::unwrap_or_clone(row),
-                None => LinkRow { kind: Some(*kind), ..new_link(seq, Timestamp(0), Standing::Cut) },
+                None => new_link(seq, *time, Standing::Cut),
             };
             (row.kind, row.last_seq) = (Some(*kind), seq);
+            row.first_seen = row.first_seen.min(*time);
+            row.last_seen = row.last_seen.max(*time);
             row.verified |= *kind == DirectKind::Hand;
             begin(state, &mut row, true);
             state.put_directs(pair, row);
@@ -168,12 +170,21 @@ fn list_link<S: State>(state: &mut S, key: LinkKey) {
 fn begin<S: State>(state: &mut S, row: &mut LinkRow, joins: bool) {
     let seq = here(state);
     close_span(row, seq);
-    row.spans.push(Span { from: seq, to: None, joins });
+    row.spans.push(Span { from: seq, since: seq, to: None, joins });
     row.standing = if joins { Standing::Joins } else { Standing::Attaches };
     if joins {
         count(state, |counters| counters.links += 1);
         row.order = state.counters().links;
     }
+}
+
+/// The link holds again, as before its identifier was blocked: in its place among the others, and whatever rests on
+/// when it came to join is as it was.
+fn go_on<S: View>(state: &S, row: &mut LinkRow, joins: bool) {
+    let from = here(state);
+    let since = row.spans.last().map_or(from, |span| span.since);
+    row.spans.push(Span { from, since, to: None, joins });
+    row.standing = if joins { Standing::Joins } else { Standing::Attaches };
 }
 
 /// The link does not hold any more.
@@ -316,7 +327,7 @@ fn another_owner<S: View>(state: &S, identifier: IdentifierNo) -> Result<Option<
 
 fn restore<S: State>(state: &mut S, key: LinkKey, joins: bool) -> Result<(), Error> {
     let mut row = owned(state.links(&key)?, "link")?;
-    begin(state, &mut row, joins);
+    go_on(state, &mut row, joins);
     state.put_links(key, row);
     carry(state, key, true, joins)?;
     note(state, key.fragment);

@@ -408,6 +408,8 @@ impl Limit {
 pub struct Span {
     /// Position of what began it.
     pub from: EventSeq,
+    /// Position of what first began it: of one that goes on after its identifier was blocked, that of the one before.
+    pub since: EventSeq,
     /// Position of what ended it.
     pub to: Option<EventSeq>,
     /// Whether it joined.
@@ -440,21 +442,10 @@ pub struct LinkRow {
 }
 
 impl LinkRow {
-    /// A link that is only thought of, said at a position.
+    /// Whether it joins a fragment to the one that held the device before, since a value is blocked.
     #[must_use]
-    pub const fn planned(seq: EventSeq) -> Self {
-        Self {
-            standing: Standing::Cut,
-            order: 0,
-            spans: Vec::new(),
-            verified: true,
-            first_seq: seq,
-            last_seq: seq,
-            first_seen: Timestamp(0),
-            last_seen: Timestamp(0),
-            kind: None,
-            entry: None,
-        }
+    pub fn gives_back(&self) -> bool {
+        self.kind == Some(DirectKind::Device) && self.standing == Standing::Joins
     }
 }
 

@@ -9,7 +9,7 @@ use crate::core::graph::{
     Node, carriers_at, chain, edges_of, fewest_identifiers, fewest_links, link_row, links_of,
 };
 use crate::core::root::{fragment_row, members_of, oldest_of, root_of};
-use crate::core::rows::{LinkKey, LinkRow, ListKey, ListKind, NameKind, PairKey, Standing};
+use crate::core::rows::{LinkKey, LinkRow, ListKey, ListKind, NameKind, Standing};
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
@@ -20,7 +20,6 @@ use crate::model::{
 use crate::reply::LinkOutcome;
 use crate::store::record::RecordView;
 use crate::words::{identifier_text, merge_id, quarantine_id};
-use std::sync::Arc;
 
 impl Snapshot {
     /// The profile that has an identifier, `namespace:value`, as of a past.
@@ -101,19 +100,7 @@ impl Snapshot {
     pub(crate) fn planned_links(&self, plan: &Plan) -> Result<Vec<Link>, Error> {
         let version = self.version()?;
         let mut links = Vec::new();
-        for ends in &plan.added {
-            let row = match ends {
-                Ends::Identifier(key) => version.links(key)?,
-                Ends::Pair(pair) => version.directs(pair)?,
-            };
-            let mut row =
-                row.map_or_else(|| LinkRow::planned(version.counters.seq.next()), Arc::unwrap_or_clone);
-            row.kind = plan.decision.effects.iter().find_map(|effect| match effect {
-                Effect::Direct { one, other, kind } if *ends == Ends::Pair(PairKey::of(*one, *other)) => {
-                    Some(*kind)
-                }
-                _ => None,
-            });
+        for (ends, row) in &plan.added {
             let ends = match ends {
                 Ends::Identifier(key) if version.identifiers(&key.identifier)?.is_none() => {
                     LinkEnds::Identifier {
@@ -121,9 +108,9 @@ impl Snapshot {
                         identifier: self.planned_identifier(plan, key.identifier)?,
                     }
                 }
-                _ => self.link_ends(*ends, &row)?,
+                _ => self.link_ends(*ends, row)?,
             };
-            links.push(Link { state: LinkState::Joined, ..link_from(ends, &row) });
+            links.push(link_from(ends, row));
         }
         Ok(links)
     }

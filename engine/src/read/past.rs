@@ -174,8 +174,8 @@ impl Snapshot {
             for (ends, row) in links_of(self.version()?, *member)? {
                 let span = row.spans.iter().rev().find(|span| span.joins && span.from <= at);
                 let Some(span) = span.filter(|_| joined_at(&row, at)) else { continue };
-                let edge = Edge { ends, order: row.order, since: span.from, verified: row.verified };
-                edges.insert((span.from, row.order, ends), edge);
+                let edge = Edge { ends, order: row.order, since: span.since, verified: row.verified };
+                edges.insert((span.since, row.order, ends), edge);
             }
         }
         Ok(Tree::of(&edges.into_values().collect::<Vec<_>>()))

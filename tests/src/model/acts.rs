@@ -1,7 +1,7 @@
 //! What a person does to who is who.
 
 use super::resolve::Verdict;
-use super::{Identifier, Input, LinkTo, Model, State};
+use super::{Identifier, Input, LinkRow, LinkTo, Model, State};
 use spoor::ids::EventSeq;
 use spoor::model::Link;
 use spoor::settings::Merges;
@@ -58,7 +58,7 @@ impl Model {
         };
         let reply = ActReply {
             seq: (!dry_run).then_some(EventSeq(after.sequence)),
-            merge: doing.merge.clone(),
+            merge: after.merge_made().filter(|_| !dry_run),
             removed: after.shown_links(&doing.removed),
             added: after.shown_links(&doing.added),
             before: sizes,
@@ -113,6 +113,12 @@ impl Model {
         if keep_apart {
             self.guards.push([one, other]);
         }
+        for [a, b] in self.merges[at].lifted.clone() {
+            if !self.same_person(a, b) {
+                self.guards.push([a, b]);
+                doing.fragments.extend([a, b]);
+            }
+        }
         for fragment in [one, other] {
             self.note(stamp, "undone", fragment, |_| {});
         }
@@ -131,32 +137,28 @@ impl Model {
             return Err(conflict("same_profile", "other"));
         }
         let (a, b) = (self.person(one), self.person(two));
-        if self.kept_apart(&a, &b) {
-            if !force {
-                return Err(conflict("kept_apart", "other"));
-            }
-            let between =
-                |[x, y]: &[usize; 2]| (a.contains(x) && b.contains(y)) || (a.contains(y) && b.contains(x));
-            self.guards.retain(|guard| !between(guard));
+        if self.kept_apart(&a, &b) && !force {
+            return Err(conflict("kept_apart", "other"));
         }
+        let between =
+            |[x, y]: &[usize; 2]| (a.contains(x) && b.contains(y)) || (a.contains(y) && b.contains(x));
+        let (lifted, others) = self.guards.iter().partition(|guard| between(guard));
+        self.guards = others;
         if !force && self.two_unique_values(&a, &b) {
             return Err(conflict("unique_conflict", "other"));
         }
         let profiles = vec![self.primary_id(one), self.primary_id(two)];
-        for link in &mut self.links {
-            let lifted = matches!(link.to, LinkTo::Fragment { other, kind: "hand" }
-                if [[one, two], [two, one]].contains(&[link.fragment, other]));
-            if lifted && link.state == State::Cut {
-                link.state = State::Suspended;
-            }
+        if let Some(row) = self.direct_row(one, two) {
+            self.links[row].state = State::Suspended;
         }
         let link = self.direct_link(one, two, "hand", stamp).expect("its cut was lifted");
         // Nobody vouches more for a link than who makes it by hand.
         self.links[link].verified = true;
-        self.links[link].last = self.sequence;
-        self.links[link].last_seen = stamp;
         self.hold(link);
         let merge = self.merged(link, [one, two]);
+        if let Some(merge) = self.merges.last_mut() {
+            merge.lifted = lifted;
+        }
         self.note(stamp, "merged", one, |row| {
             row.other = Some(two);
             row.merge = Some(merge.clone());
@@ -295,11 +297,20 @@ impl Model {
                     self.merged(link, [fragment, before]);
                     doing.fragments.extend([fragment, before]);
                     doing.added.push(link);
+                    let device = self.fragments[fragment].device;
+                    if self.devices[device].holder == fragment {
+                        self.devices[device].holder = self.given_back(before);
+                    }
                 }
             }
         }
+        let merge = self.merge_made();
         for &fragment in &doing.fragments {
-            self.note(stamp, "blocked", fragment, |row| row.identifier = Some(identifier.to_string()));
+            let merge = merge.clone();
+            self.note(stamp, "blocked", fragment, |row| {
+                row.identifier = Some(identifier.to_string());
+                row.merge = merge;
+            });
         }
         Ok(doing)
     }
@@ -311,14 +322,14 @@ impl Model {
         }
         self.blocked.retain(|known| *known != identifier);
         let mut doing = Doing::default();
-        for row in 0..self.links.len() {
-            let link = self.links[row].clone();
-            let LinkTo::Fragment { other, kind: "device" } = link.to else { continue };
-            let by = self.fragments[link.fragment].switched.as_ref().map(|(by, _)| by);
-            if by == Some(&identifier) && link.state == State::Holds {
+        let mut parted = Vec::new();
+        for fragment in 0..self.fragments.len() {
+            let Some((by, before)) = self.fragments[fragment].switched.clone() else { continue };
+            if let Some(row) = self.gives_back(fragment, before).filter(|_| by == identifier) {
                 self.links[row].state = State::Suspended;
-                doing.fragments.extend([link.fragment, other]);
+                doing.fragments.extend([fragment, before]);
                 doing.removed.push(row);
+                parted.push((fragment, before));
             }
         }
         let mut suspended: Vec<usize> = (0..self.links.len())
@@ -335,18 +346,52 @@ impl Model {
             let apart =
                 other != own && (self.kept_apart(&own, &other) || self.two_unique_values(&own, &other));
             if !another && !apart {
+                // It counts from when it came, whatever was blocked since.
                 self.links[row].state = State::Holds;
-                self.begin(row, self.links[row].joining);
+                if !other.is_empty() && other != own {
+                    let carrier = self.carriers.iter().find(|(known, _)| *known == identifier);
+                    let carrier = carrier.map_or(fragment, |(_, carrier)| *carrier);
+                    self.merged(row, [fragment, carrier]);
+                }
+                self.note_carriers();
                 doing.added.push(row);
             } else {
                 self.links[row].state = State::Cut;
+                doing.removed.push(row);
             }
             doing.fragments.push(fragment);
         }
+        for (fragment, before) in parted {
+            let device = self.fragments[fragment].device;
+            let holder = self.devices[device].holder;
+            let holds =
+                self.link_row(fragment, &identifier).is_some_and(|row| self.links[row].state == State::Holds);
+            if holds && holder == self.given_back(before) && self.said_last(fragment) >= self.said_last(holder)
+            {
+                self.devices[device].holder = fragment;
+            }
+        }
+        let merge = self.merge_made();
         for &fragment in &doing.fragments {
-            self.note(stamp, "unblocked", fragment, |row| row.identifier = Some(identifier.to_string()));
+            let merge = merge.clone();
+            self.note(stamp, "unblocked", fragment, |row| {
+                row.identifier = Some(identifier.to_string());
+                row.merge = merge;
+            });
         }
         Ok(doing)
+    }
+
+    /// The first merge that the act made which is being done.
+    fn merge_made(&self) -> Option<String> {
+        let here = self.merges.iter().find(|merge| merge.sequence == self.sequence);
+        here.map(|merge| merge.id.clone())
+    }
+
+    /// The place in the log that said last who a fragment is.
+    fn said_last(&self, fragment: usize) -> u64 {
+        let of = |link: &&LinkRow| link.fragment == fragment && matches!(link.to, LinkTo::Identifier(_));
+        self.links.iter().filter(of).map(|link| link.last).max().unwrap_or(0)
     }
 
     fn fragment_named(&self, id: &str, field: &str) -> Result<usize, ActError> {

@@ -140,7 +140,8 @@ impl Model {
         let (fragment, reason) = match self.sessions[row].current {
             None => self.take(&sent, bare, stamp, made),
             Some(_) if new => self.take(&sent, bare, stamp, made),
-            Some(owner) => {
+            Some(current) => {
+                let owner = self.given_back(current);
                 self.meet(row, owner, &sent);
                 if self.sessions[row].shared {
                     made.warn("session_shared");
@@ -154,7 +155,10 @@ impl Model {
                 }
             }
         };
-        self.open_part(row, fragment, false);
+        let given_back = self.sessions[row].current.is_some_and(|current| {
+            current != fragment && self.given_back(current) == fragment
+        });
+        self.open_part(row, fragment, given_back);
         Chosen { session: ChosenSession::Row(row), fragment: Some(fragment), reason }
     }
 

@@ -152,6 +152,8 @@ struct MergeRow {
     link: usize,
     /// The fragment of the link, and the one that it joined.
     ends: [usize; 2],
+    /// Guards that were lifted for it.
+    lifted: Vec<[usize; 2]>,
     undone: bool,
 }
 

@@ -142,7 +142,15 @@ impl Model {
         self.links.iter().position(|link| link.fragment == fragment && link.is_of(identifier))
     }
 
-    /// The row for a direct link of one kind between two fragments, made if there is none; `None` if it was cut.
+    /// The row of the link between two fragments, if there ever was one.
+    pub(super) fn direct_row(&self, fragment: usize, other: usize) -> Option<usize> {
+        self.links.iter().position(|link| {
+            matches!(&link.to, LinkTo::Fragment { other: end, .. }
+                if [[link.fragment, *end], [*end, link.fragment]].contains(&[fragment, other]))
+        })
+    }
+
+    /// The row for a direct link between two fragments, of a kind from here on; `None` if it was cut.
     pub(super) fn direct_link(
         &mut self,
         fragment: usize,
@@ -150,22 +158,37 @@ impl Model {
         kind: &'static str,
         time: Timestamp,
     ) -> Option<usize> {
-        let known = self.links.iter().position(|link| {
-            matches!(&link.to, LinkTo::Fragment { other: end, kind: of } if *of == kind
-                && [[link.fragment, *end], [*end, link.fragment]].contains(&[fragment, other]))
-        });
-        match known {
-            Some(row) if self.links[row].state == State::Cut => None,
-            Some(row) => Some(row),
+        let row = match self.direct_row(fragment, other) {
+            Some(row) if self.links[row].state == State::Cut => return None,
+            Some(row) => row,
             None => {
-                self.links.push(LinkRow::new(
-                    fragment,
-                    LinkTo::Fragment { other, kind },
-                    self.sequence,
-                    time,
-                ));
-                Some(self.links.len() - 1)
+                let to = LinkTo::Fragment { other, kind };
+                self.links.push(LinkRow::new(fragment, to, self.sequence, time));
+                self.links.len() - 1
             }
+        };
+        let link = &mut self.links[row];
+        if let LinkTo::Fragment { kind: of, .. } = &mut link.to {
+            *of = kind;
+        }
+        link.last = self.sequence;
+        link.first_seen = link.first_seen.min(time);
+        link.last_seen = link.last_seen.max(time);
+        Some(row)
+    }
+
+    /// Whether a fragment was given back to another, since the value that it was made for is blocked.
+    pub(super) fn gives_back(&self, fragment: usize, before: usize) -> Option<usize> {
+        let row = self.direct_row(fragment, before)?;
+        let of_device = matches!(self.links[row].to, LinkTo::Fragment { kind: "device", .. });
+        (of_device && self.links[row].joins()).then_some(row)
+    }
+
+    /// The fragment where the events of one go: its own, or that of who held the device before.
+    pub(super) fn given_back(&self, fragment: usize) -> usize {
+        match &self.fragments[fragment].switched {
+            Some((_, before)) if self.gives_back(fragment, *before).is_some() => self.given_back(*before),
+            _ => fragment,
         }
     }
 
@@ -190,7 +213,14 @@ impl Model {
     pub(super) fn merged(&mut self, link: usize, ends: [usize; 2]) -> String {
         let here = self.merges.iter().filter(|merge| merge.sequence == self.sequence).count();
         let id = format!("m{}-{here}", self.sequence);
-        self.merges.push(MergeRow { id: id.clone(), sequence: self.sequence, link, ends, undone: false });
+        self.merges.push(MergeRow {
+            id: id.clone(),
+            sequence: self.sequence,
+            link,
+            ends,
+            lifted: Vec::new(),
+            undone: false,
+        });
         id
     }
 

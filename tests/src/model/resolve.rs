@@ -52,8 +52,9 @@ impl Model {
                     let verdict = self.verdict(own, identifier, one.attach_only, None);
                     let verdict = match verdict {
                         // What was decided of this fragment and identifier before goes first.
-                        Verdict::Refuse("cut") => verdict,
-                        _ if several => Verdict::Refuse("two_values"),
+                        _ if several => {
+                            self.told(own, identifier, None).unwrap_or(Verdict::Refuse("two_values"))
+                        }
                         Verdict::Switch if identified.switched => Verdict::Refuse("unique_conflict"),
                         _ => verdict,
                     };
@@ -97,22 +98,23 @@ impl Model {
         attach_only: Option<&'static str>,
         lifted: Option<&'static str>,
     ) -> Verdict {
-        if let Some(row) = self.link_row(fragment, identifier) {
-            match self.links[row].state {
-                State::Cut => return Verdict::Refuse("cut"),
-                State::Rejected => return Verdict::Refuse("rejected"),
-                State::Quarantined if lifted.is_none() => return Verdict::Quarantine(self.code_of(row)),
-                _ => {}
-            }
-        }
         let person = self.person(fragment);
         let owner = self.owner(identifier);
-        if owner.as_ref() == Some(&person) {
-            return Verdict::Known;
-        }
         // Where somebody else has it, a link that only attached does not answer for one that may join.
-        let other = owner.filter(|_| attach_only.is_none());
-        if other.is_none() && self.has(&person, identifier) {
+        let other = owner.clone().filter(|owner| attach_only.is_none() && *owner != person);
+        let known = owner.as_ref() == Some(&person) || other.is_none() && self.has(&person, identifier);
+        let told = self.told(fragment, identifier, lifted);
+        // Somebody sits here in another's place, whatever was decided of this very link.
+        if !known && self.is_unique(&identifier.namespace) {
+            let verdict = self.unique_verdict(&person, identifier, other.clone(), attach_only);
+            if verdict == Verdict::Switch || told.is_some() && other.is_some() {
+                return Verdict::Switch;
+            }
+        }
+        if let Some(told) = told {
+            return told;
+        }
+        if known {
             return Verdict::Known;
         }
         if self.is_unique(&identifier.namespace) {
@@ -134,6 +136,22 @@ impl Model {
                 Some(code) => Verdict::Quarantine(code),
                 None => other.map_or(Verdict::Attach(attach_only), Verdict::Merge),
             }
+        }
+    }
+
+    /// What was decided of this very link before.
+    fn told(
+        &self,
+        fragment: usize,
+        identifier: &Identifier,
+        lifted: Option<&'static str>,
+    ) -> Option<Verdict> {
+        let row = self.link_row(fragment, identifier)?;
+        match self.links[row].state {
+            State::Cut => Some(Verdict::Refuse("cut")),
+            State::Rejected => Some(Verdict::Refuse("rejected")),
+            State::Quarantined if lifted.is_none() => Some(Verdict::Quarantine(self.code_of(row))),
+            _ => None,
         }
     }
 

@@ -142,7 +142,12 @@ pub(super) fn act_reply(reply: &ActReply, names: &mut Names) -> Vec<String> {
         let mut shown: Vec<String> = links
             .iter()
             .map(|link| {
-                format!("{word} {}", if preview { ends(link, names) } else { self::link(link, names) })
+                let shown = match word {
+                    "removed" if preview => ends(link, names),
+                    _ if preview => planned(link, names),
+                    _ => self::link(link, names),
+                };
+                format!("{word} {shown}")
             })
             .collect();
         shown.sort();
@@ -192,17 +197,20 @@ fn ends(link: &Link, names: &mut Names) -> String {
     }
 }
 
+/// A link that would be made, with all but its places in the log.
+fn planned(link: &Link, names: &mut Names) -> String {
+    let ends = ends(link, names);
+    let verified = if link.verified { " verified" } else { "" };
+    let [first, last] = [link.first_seen, link.last_seen].map(clock);
+    format!("{ends} {}{verified} first {first} last {last}", link.state.as_str())
+}
+
 pub(super) fn link(link: &Link, names: &mut Names) -> String {
     let ends = ends(link, names);
     let verified = if link.verified { " verified" } else { "" };
     let [first, last] =
         [(link.first_seq, link.first_seen), (link.last_seq, link.last_seen)].map(|(seq, time)| {
-            // What nobody said in an event has the time of its receipt.
-            let time = match link.ends {
-                LinkEnds::Identifier { .. } => format!(" {}", clock(time)),
-                LinkEnds::Profiles { .. } => String::new(),
-            };
-            format!("{}{time}", names.sequence(seq.0))
+            format!("{} {}", names.sequence(seq.0), clock(time))
         });
     format!("{ends} {}{verified} first {first} last {last}", link.state.as_str())
 }

@@ -116,7 +116,7 @@ impl Place {
     fn undo(&mut self, keep_apart: bool, stamp: Stamp, registry: &Registry) {
         let Merge { id, seq, cause } = self.merges.last().cloned().expect("a merge");
         let undone = self.was_undone(&id, seq, &cause);
-        let deed = Deed::Undo { cause, seq, undone, keep_apart };
+        let deed = Deed::Undo { cause, seq, undone, keep_apart, lifted: Vec::new() };
         let planned = plan(&self.state, registry, &deed, stamp).expect("planning");
         let told = self.model.act(&Act::Undo { merge: id.clone(), keep_apart }, false, stamp.received);
         match (planned, told) {
@@ -150,7 +150,7 @@ impl Place {
             seq: Some(self.state.counters().seq),
             merge: None,
             removed: by_ends(plan.removed.iter().map(|ends| reader.link(*ends)).collect()),
-            added: by_ends(plan.added.iter().map(|ends| reader.link(*ends)).collect()),
+            added: by_ends(plan.added.iter().map(|(ends, _)| reader.link(*ends)).collect()),
             before: reader.sizes(&plan.before),
             after: reader.sizes(&plan.after),
             not_retaken: told.not_retaken.clone(),
