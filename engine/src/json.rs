@@ -5,6 +5,7 @@
 use crate::limits::JSON_MAX_DEPTH;
 use bincode::{Decode, Encode};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -20,6 +21,8 @@ pub struct JsonFault {
     pub code: &'static str,
     /// One sentence for a person.
     pub message: String,
+    /// Where in the value, such as `items[2].name`; empty if it is the value itself.
+    pub path: String,
 }
 
 impl fmt::Display for JsonFault {
@@ -38,10 +41,10 @@ impl Json {
     pub fn parse(text: &str) -> Result<Self, JsonFault> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         // serde_json has a limit of 128 of its own; ours is lower and comes first.
-        Check { depth: 0 }
+        Check { depth: 0, steps: None }
             .deserialize(&mut deserializer)
             .and_then(|()| deserializer.end())
-            .map_err(|error| fault(&error))?;
+            .map_err(|error| located(fault(&error), text))?;
         Ok(Self(text.trim().into()))
     }
 
@@ -100,25 +103,51 @@ fn fault(error: &serde_json::Error) -> JsonFault {
     } else {
         "json_invalid"
     };
-    JsonFault { code, message }
+    JsonFault { code, message, path: String::new() }
+}
+
+/// A fault with its place. What is too deep is so as a whole, and the way there is long.
+fn located(fault: JsonFault, text: &str) -> JsonFault {
+    if fault.code == "json_too_deep" { fault } else { JsonFault { path: path_of_fault(text), ..fault } }
+}
+
+/// Where a fault of `text` lies: found by walking it once more, so that sound values do not pay for it.
+fn path_of_fault(text: &str) -> String {
+    let steps = RefCell::new(Vec::new());
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    // That it fails is why we are here.
+    let _ = Check { depth: 0, steps: Some(&steps) }.deserialize(&mut deserializer);
+    let mut path: String = steps.into_inner().into_iter().rev().collect();
+    if path.starts_with('.') {
+        path.remove(0);
+    }
+    path
 }
 
 /// Walks a value and keeps nothing of it.
 #[derive(Clone, Copy)]
-struct Check {
+struct Check<'s> {
     depth: usize,
+    /// The steps to a fault, innermost first, if they are asked for.
+    steps: Option<&'s RefCell<Vec<String>>>,
 }
 
-impl Check {
+impl Check<'_> {
+    fn left(self, step: impl FnOnce() -> String) {
+        if let Some(steps) = self.steps {
+            steps.borrow_mut().push(step());
+        }
+    }
+
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth >= JSON_MAX_DEPTH {
             return Err(E::custom(format_args!("{TOO_DEEP} (more than {JSON_MAX_DEPTH} levels)")));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Check {
+impl<'de> DeserializeSeed<'de> for Check<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -126,7 +155,7 @@ impl<'de> DeserializeSeed<'de> for Check {
     }
 }
 
-impl<'de> Visitor<'de> for Check {
+impl<'de> Visitor<'de> for Check<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,7 +193,10 @@ impl<'de> Visitor<'de> for Check {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
-        while items.next_element_seed(inner)?.is_some() {}
+        let mut index = 0;
+        while items.next_element_seed(inner).inspect_err(|_| self.left(|| format!("[{index}]")))?.is_some() {
+            index += 1;
+        }
         Ok(())
     }
 
@@ -172,10 +204,12 @@ impl<'de> Visitor<'de> for Check {
         let inner = self.deeper()?;
         let mut seen: HashSet<String> = HashSet::new();
         while let Some(key) = members.next_key::<String>()? {
+            let step = self.steps.map(|_| format!(".{key}"));
             if let Some(key) = seen.replace(key) {
+                self.left(|| format!(".{key}"));
                 return Err(A::Error::custom(format_args!("{DUPLICATE}{key}")));
             }
-            members.next_value_seed(inner)?;
+            members.next_value_seed(inner).inspect_err(|_| self.left(|| step.unwrap_or_default()))?;
         }
         Ok(())
     }
@@ -187,6 +221,14 @@ mod tests {
 
     fn code(text: &str) -> &'static str {
         Json::parse(text).map_or_else(|fault| fault.code, |_| "ok")
+    }
+
+    #[test]
+    fn a_fault_says_where_it_lies() {
+        let path = |text: &str| Json::parse(text).unwrap_err().path;
+        assert_eq!(path(r#"{"a":{"b":[0,{"c":1,"c":2}]}}"#), "a.b[1].c");
+        assert_eq!(path(r#"[1,[{"c":18446744073709551616}]]"#), "[1][0].c");
+        assert_eq!(path(r#"{"a":1,"a":2}"#), "a");
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub struct Reply {
 /// The profile that a request was stored under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileReply {
-    /// This device's id: keep it.
+    /// This device's id: keep it. Of a public source always the one that the device was made with, since another
+    /// would tell that somebody else is known to sit there.
     pub id: String,
     /// The person's id: that of the oldest fragment.
     pub primary_id: String,

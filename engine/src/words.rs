@@ -8,7 +8,8 @@ use crate::reply::{EventReply, LinkReply, ProfileReply, Reply, SessionReply};
 
 /// The reply to a request.
 pub(crate) fn reply(command: &Command, outcome: &Outcome) -> Reply {
-    let events = outcome.events.iter().zip(&command.request.events);
+    let sent = command.request.events.iter().zip(&command.events);
+    let events = outcome.events.iter().zip(sent);
     Reply {
         profile: outcome.profile.as_ref().map(|profile| ProfileReply {
             id: key_text(&profile.key),
@@ -17,12 +18,19 @@ pub(crate) fn reply(command: &Command, outcome: &Outcome) -> Reply {
             created: profile.created,
         }),
         session: outcome.session.as_ref().map(session_reply),
-        events: events.map(|(event, sent)| event_reply(event, sent.id.as_deref())).collect(),
+        events: events
+            .map(|(event, (sent, parsed))| event_reply(event, sent.id.as_deref(), parsed.identifiers_beyond))
+            .collect(),
         warnings: outcome.warnings.clone(),
     }
 }
 
-fn event_reply(event: &EventOutcome, sent_id: Option<&str>) -> EventReply {
+fn event_reply(event: &EventOutcome, sent_id: Option<&str>, identifiers_beyond: bool) -> EventReply {
+    let mut warnings = event.warnings.clone();
+    // It follows from what was sent alone, and so is said of a repeat as well.
+    if identifiers_beyond {
+        warnings.push("identifiers_max");
+    }
     EventReply {
         id: sent_id.unwrap_or_default().to_owned(),
         seq: event.seq,
@@ -31,7 +39,7 @@ fn event_reply(event: &EventOutcome, sent_id: Option<&str>) -> EventReply {
         profile: event.profile.as_ref().map(|profile| key_text(&profile.key)),
         links: link_replies(event),
         refused: event.refused.clone(),
-        warnings: event.warnings.clone(),
+        warnings,
     }
 }
 

@@ -247,9 +247,24 @@ fn identity_effects() -> Vec<Effect> {
     let mut effects = vec![
         Effect::Identifier { no: identifier, namespace: NamespaceNo(2), value: "ada@example.com".into() },
         Effect::Link { fragment, identifier, joins: true, verified: true, time: TIME },
-        Effect::Direct { one: fragment, other, kind: DirectKind::Session(SessionNo(8)), time: Timestamp(1_700_000_000_000_000) },
-        Effect::Direct { one: fragment, other, kind: DirectKind::Hand, time: Timestamp(1_700_000_000_000_000) },
-        Effect::Direct { one: fragment, other, kind: DirectKind::Device, time: Timestamp(1_700_000_000_000_000) },
+        Effect::Direct {
+            one: fragment,
+            other,
+            kind: DirectKind::Session(SessionNo(8)),
+            time: Timestamp(1_700_000_000_000_000),
+        },
+        Effect::Direct {
+            one: fragment,
+            other,
+            kind: DirectKind::Hand,
+            time: Timestamp(1_700_000_000_000_000),
+        },
+        Effect::Direct {
+            one: fragment,
+            other,
+            kind: DirectKind::Device,
+            time: Timestamp(1_700_000_000_000_000),
+        },
         Effect::Fragment { fragment, device: DeviceNo(5), key: ProfileKey::Server(uuid()) },
         Effect::Holder { device: DeviceNo(5), fragment },
         Effect::Identified { fragment: Some(fragment), results },

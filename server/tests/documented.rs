@@ -24,7 +24,7 @@ fn ask(address: SocketAddr, example: &str) -> (String, Value) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,
-        "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
+        "{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
         body.len()
     )
     .unwrap();

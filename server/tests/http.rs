@@ -93,8 +93,10 @@ fn connect(server: &Server) -> TcpStream {
 }
 
 fn post_as(server: &Server, target: &str, headers: &str, body: &[u8]) -> Answer {
-    let head =
-        format!("POST {target} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {}\r\n\r\n",
+        body.len()
+    );
     exchange(&mut connect(server), &[head.as_bytes(), body].concat()).unwrap()
 }
 
@@ -103,7 +105,7 @@ fn post(server: &Server, body: &str) -> Answer {
 }
 
 fn get(server: &Server, target: &str) -> Answer {
-    let head = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let head = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     exchange(&mut connect(server), head.as_bytes()).unwrap()
 }
 
@@ -192,8 +194,69 @@ fn decide(server: &Server, target: &str, body: &str) -> Answer {
 }
 
 fn delete(server: &Server, target: &str) -> Answer {
-    let head = format!("DELETE {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let head = format!("DELETE {target} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     exchange(&mut connect(server), head.as_bytes()).unwrap()
+}
+
+#[test]
+fn pages_of_strangers_are_not_answered() {
+    let fake = Fake::new();
+    let server = start(&fake);
+    let ask = |line: &str, headers: &str, body: &str| {
+        let length = body.len();
+        let text = format!("{line} HTTP/1.1\r\n{headers}content-length: {length}\r\n\r\n{body}");
+        exchange(&mut connect(&server), text.as_bytes()).unwrap()
+    };
+    let json = "content-type: application/json\r\n";
+    let act = r#"{"identifier":"email:a@x.com"}"#;
+    // A name that a page lets point here.
+    let rebound = format!("host: evil.example:8420\r\norigin: http://evil.example:8420\r\n{json}");
+    for (line, body) in [
+        ("POST /api/v1/blocked?dry_run=true", act),
+        ("DELETE /api/v1/merges/m7-0", ""),
+        ("GET /api/v1/profiles/p", ""),
+        ("POST /api/v1/track", "{}"),
+    ] {
+        assert_eq!(ask(line, &rebound, body).code(), "421 host_unknown", "{line}");
+    }
+    assert_eq!(ask("GET /healthz", "", "").code(), "400 host_missing");
+    // A page of another server on this machine may track, and no more.
+    let foreign = format!("host: localhost:8420\r\norigin: http://localhost:3000\r\n{json}");
+    assert_eq!(ask("POST /api/v1/blocked", &foreign, act).code(), "403 cross_origin");
+    assert_eq!(ask("DELETE /api/v1/merges/m7-0", &foreign, "").code(), "403 cross_origin");
+    assert_eq!(ask("POST /api/v1/track?origin=import", &foreign, "{}").code(), "403 cross_origin");
+    assert_eq!(ask("POST /api/v1/track", &foreign, r#"{"events":[{"type":"t"}]}"#).status, 200);
+    assert!(fake.acts().is_empty(), "nothing was decided");
+    let own = format!("host: localhost:8420\r\norigin: http://localhost:8420\r\n{json}");
+    assert_eq!(ask("POST /api/v1/blocked?dry_run=true", &own, act).status, 200);
+}
+
+#[test]
+fn a_delete_takes_no_body() {
+    let fake = Fake::new();
+    let server = start(&fake);
+    let body = r#"{"dry_run":true}"#;
+    let text = format!(
+        "DELETE /api/v1/merges/m7-0 HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = exchange(&mut connect(&server), text.as_bytes()).unwrap();
+    assert_eq!(answer.code(), "400 body_unexpected");
+    assert!(fake.acts().is_empty());
+}
+
+#[test]
+fn history_does_not_come_through_a_proxy() {
+    let server = start(&Fake::new());
+    let import = "/api/v1/track?origin=import";
+    let event = br#"{"events":[{"type":"t"}]}"#;
+    for header in
+        ["x-forwarded-for: 8.8.8.8", "forwarded: for=8.8.8.8", "via: 1.1 proxy", "x-real-ip: 8.8.8.8"]
+    {
+        let answer = post_as(&server, import, &format!("{header}\r\n"), event);
+        assert_eq!(answer.code(), "403 origin_forbidden", "{header}");
+    }
+    assert_eq!(post_as(&server, import, "", event).status, 200);
 }
 
 #[test]
@@ -519,7 +582,8 @@ fn all_bodies_together_are_bounded() {
     let large = format!("{{\"x\":\"{}\"}}", " ".repeat(60 << 10));
     fake.mood(Mood::Silent);
     let mut first = connect(&server);
-    let head = format!("POST /api/v1/track HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", large.len());
+    let head =
+        format!("POST /api/v1/track HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", large.len());
     first.write_all(&[head.as_bytes(), large.as_bytes()].concat()).unwrap();
     fake.wait_for(1);
     assert_eq!(post(&server, &large).code(), "503 overloaded");
@@ -610,7 +674,10 @@ fn connections_are_kept_and_pipelines_answered_in_order() {
     let server = start(&fake);
     let mut stream = connect(&server);
     let request = |body: &str| {
-        format!("POST /api/v1/track HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "POST /api/v1/track HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
     };
     for _ in 0..3 {
         assert_eq!(exchange(&mut stream, request("{}").as_bytes()).unwrap().status, 200);
@@ -650,13 +717,19 @@ fn the_slow_are_not_awaited() {
     }
     // A second head that stops half-way has no more time than the first.
     let mut stream = connect(&server);
-    assert_eq!(exchange(&mut stream, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap().status, 200);
+    assert_eq!(
+        exchange(&mut stream, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap().status,
+        200
+    );
     stream.write_all(b"GET /he").unwrap();
     let ms = closed_after(&mut stream);
     assert!(ms < 950, "{ms} ms");
     // And one that rests is closed in the end.
     let mut stream = connect(&server);
-    assert_eq!(exchange(&mut stream, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap().status, 200);
+    assert_eq!(
+        exchange(&mut stream, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap().status,
+        200
+    );
     let ms = closed_after(&mut stream);
     assert!((900..3_000).contains(&ms), "{ms} ms");
 }
@@ -665,7 +738,7 @@ fn the_slow_are_not_awaited() {
 fn a_slow_body_is_told_so_and_a_cut_off_one_stores_nothing() {
     let fake = Fake::new();
     let server = start(&fake);
-    let head = b"POST /api/v1/track HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{}";
+    let head = b"POST /api/v1/track HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n{}";
     let answer = exchange(&mut connect(&server), head).unwrap();
     assert_eq!((answer.code().as_str(), answer.header("connection")), ("408 body_timeout", Some("close")));
     let mut stream = connect(&server);
@@ -679,7 +752,7 @@ fn a_slow_body_is_told_so_and_a_cut_off_one_stores_nothing() {
 fn large_heads_are_refused() {
     let fake = Fake::new();
     let server = start(&fake);
-    let head = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(20 << 10));
+    let head = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "a".repeat(20 << 10));
     // What was not read any more may reset the connection before the answer is.
     let answer = exchange(&mut connect(&server), head.as_bytes());
     assert!(answer.is_none_or(|answer| answer.status == 431));
@@ -695,9 +768,12 @@ fn connections_beyond_the_most_wait() {
     let fake = Fake::new();
     let server = start_with(&fake, &configuration);
     let mut first = connect(&server);
-    assert_eq!(exchange(&mut first, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap().status, 200);
+    assert_eq!(
+        exchange(&mut first, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap().status,
+        200
+    );
     let mut second = connect(&server);
-    second.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    second.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     second.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(second.read(&mut [0]).is_err(), "it was served beyond the most");
     drop(first);
@@ -710,10 +786,13 @@ fn shutdown_finishes_what_was_accepted_and_closes_the_store() {
     let server = start(&fake);
     let address = server.address();
     let mut resting = connect(&server);
-    assert_eq!(exchange(&mut resting, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap().status, 200);
+    assert_eq!(
+        exchange(&mut resting, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap().status,
+        200
+    );
     fake.mood(Mood::Slow(Duration::from_millis(300)));
     let mut busy = connect(&server);
-    busy.write_all(b"POST /api/v1/track HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+    busy.write_all(b"POST /api/v1/track HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}").unwrap();
     fake.wait_for(1);
     let begun = Instant::now();
     server.shutdown().unwrap();
@@ -736,7 +815,7 @@ fn http2_is_spoken_without_asking() {
         tokio::spawn(connection);
         for _ in 0..2 {
             let body = http_body_util::Full::new(hyper::body::Bytes::from_static(br#"{"session":"h2"}"#));
-            let request = hyper::Request::post("http://x/api/v1/track").body(body).unwrap();
+            let request = hyper::Request::post("http://localhost/api/v1/track").body(body).unwrap();
             let response = sender.send_request(request).await.unwrap();
             assert_eq!(response.status(), 200);
             let bytes = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();

@@ -53,7 +53,7 @@ fn each_fault_has_its_code_and_its_path() {
         (r#"{"session":"a"#, "json_invalid session"),
         ("{\"session\":\"a\nb\"}", "json_invalid session"),
         (r#"{"events":[{"type":"x","properties":{"a":01}}]}"#, "json_invalid events[0].properties"),
-        (r#"{"events":[{"type":"x","properties":{"a":"\ud800"}}]}"#, "json_invalid events[0].properties"),
+        (r#"{"events":[{"type":"x","properties":{"a":"\ud800"}}]}"#, "json_invalid events[0].properties.a"),
         ("[{},", "json_invalid -"),
         ("[{}}", "json_invalid -"),
         ("[1", "json_invalid -"),
@@ -93,20 +93,28 @@ fn each_fault_has_its_code_and_its_path() {
         (r#"{"session":"a","session":"a"}"#, "json_duplicate_key session"),
         (r#"{"session":"a","sess\u0069on":"b"}"#, "json_duplicate_key session"),
         (r#"{"x":1,"x":2}"#, "json_duplicate_key x"),
-        (r#"{"x":{"y":1,"y":2}}"#, "json_duplicate_key x"),
+        (r#"{"x":{"y":1,"y":2}}"#, "json_duplicate_key x.y"),
         (r#"{"events":[{"type":"a","type":"a"}]}"#, "json_duplicate_key events[0].type"),
         (r#"{"events":[{"identifiers":{"e":"a","e":"b"}}]}"#, "json_duplicate_key events[0].identifiers.e"),
         (r#"{"events":[{"traits":{"set":{"p":1,"p":2}}}]}"#, "json_duplicate_key events[0].traits.set.p"),
         (
             r#"{"events":[{"traits":{"set":{"p":{"q":1,"q":2}}}}]}"#,
-            "json_duplicate_key events[0].traits.set.p",
+            "json_duplicate_key events[0].traits.set.p.q",
         ),
-        (r#"{"events":[{"properties":{"p":1,"p":2}}]}"#, "json_duplicate_key events[0].properties"),
+        (r#"{"events":[{"properties":{"p":1,"p":2}}]}"#, "json_duplicate_key events[0].properties.p"),
+        (
+            r#"{"events":[{"properties":{"a":[1,{"b":{"p":1,"p":2}}]}}]}"#,
+            "json_duplicate_key events[0].properties.a[1].b.p",
+        ),
+        (
+            r#"{"events":[{"traits":{"set":{"x":[{"p":1,"p":2}]}}}]}"#,
+            "json_duplicate_key events[0].traits.set.x[0].p",
+        ),
         (&late_duplicate, "json_duplicate_key events[0].traits.set.n30"),
         // Numbers and depth.
         (
             r#"{"events":[{"properties":{"n":18446744073709551616}}]}"#,
-            "json_number_too_large events[0].properties",
+            "json_number_too_large events[0].properties.n",
         ),
         (
             r#"{"events":[{"identifiers":{"crm":99999999999999999999}}]}"#,

@@ -41,6 +41,9 @@ fn each_layer_lies_over_the_one_before() {
     let Configuration { server, data_dir, engine } = &effective.configuration;
     assert_eq!((server.listen.port(), server.connections, server.streams), (2, 7, 9));
     assert_eq!((data_dir.to_str(), engine.store.cache_bytes), (Some("/flag"), 1 << 20));
+    let hosts =
+        load_from(&Flags::default(), &[("SPOOR_SERVER_HOSTS".to_owned(), "a.example, b.example".to_owned())]);
+    assert_eq!(hosts.unwrap().configuration.server.hosts, ["a.example", "b.example"]);
     let origins = ["server.listen", "server.connections", "server.body", "store.dir", "store.cache"]
         .map(|key| effective.origin(key));
     assert_eq!(origins, [Origin::Environment, Origin::File, Origin::Default, Origin::Flag, Origin::File]);
@@ -143,6 +146,28 @@ fn what_is_wrong_is_named() {
         (
             "[server]\nconnections = -1",
             "settings: server.connections: a whole number in range is expected, this is -1",
+        ),
+        (
+            "[server]\nhosts = [\"http://shop.example\"]",
+            "settings: server.hosts: names are expected, such as \"spoor.shop.example\", without scheme and port",
+        ),
+        ("[server]\nbody_timeout = \"8d\"", "settings: server.body_timeout: must be 7d or less"),
+        ("[store]\ncache = \"0B\"", "settings: store.cache: must be more than nothing"),
+        ("[store]\noverlay = \"1B\"", "settings: store.overlay: must be 128KiB or more"),
+        ("[store]\nsegment = \"1B\"", "settings: store.segment: must be 64KiB or more"),
+        (
+            "[sources.a]\ndefault_country = \"XX\"",
+            "settings: sources.a.default_country: no country with telephone numbers of its own has this code \
+             (ISO 3166-1)",
+        ),
+        (
+            "[identifiers.email]\nblocked = [\"not an email\"]",
+            "settings: identifiers.email.blocked: \"not an email\" blocks nothing: it cannot be read as email \
+             without a country",
+        ),
+        (
+            "[traits.x]\nkind = \"counter\"\npolicy = \"any\"",
+            "settings: traits.x.policy: chooses among values; counters are summed and collections united",
         ),
         ("[server]\nconnections = 0", "settings: server.connections: must be 1 or more"),
         ("[server]\nheaders = \"1KiB\"", "settings: server.headers: must be 8KiB or more"),
@@ -313,7 +338,7 @@ fn what_is_printed_names_origins_and_is_read_back() {
         normalize = "email"
         merges = "verified"
         fragments_max = 5
-        blocked = ["a\"b@c.example"]
+        blocked = ["info@c.example"]
         blocked_patterns = ['^\d+"$']
         [identifiers."a.b"]
         [[identification]]
@@ -321,7 +346,7 @@ fn what_is_printed_names_origins_and_is_read_back() {
         source = "a b"
         identifiers = { crm = "properties.a", "a.b" = "traits.b" }
         [traits.t]
-        kind = "counter"
+        kind = "value"
         policy = "any"
     "#;
     let flags = Flags { data: Some(PathBuf::from("/d \"q\"")), ..Flags::default() };

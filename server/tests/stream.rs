@@ -117,7 +117,7 @@ fn one_request_and_a_list_are_answered_in_their_form() {
 fn post(server: &Server, path: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
@@ -285,7 +285,7 @@ fn a_reader_that_never_reads_is_given_up() {
 fn open_raw(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     let head = format!(
-        "POST /api/v1/stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {MEDIA_TYPE}\r\n\
+        "POST /api/v1/stream HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: {MEDIA_TYPE}\r\n\
          transfer-encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -550,7 +550,7 @@ async fn open_http2(server: &Server) -> (tokio::sync::mpsc::Sender<Bytes>, hyper
     let (mut client, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
     tokio::spawn(connection);
     let (pieces, body) = tokio::sync::mpsc::channel(1);
-    let request = hyper::Request::post("http://x/api/v1/stream").header("content-type", MEDIA_TYPE);
+    let request = hyper::Request::post("http://localhost/api/v1/stream").header("content-type", MEDIA_TYPE);
     let response = client.send_request(request.body(Pieces(body)).unwrap()).await.unwrap();
     assert_eq!(response.status(), 200);
     (pieces, response.into_body())

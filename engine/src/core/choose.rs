@@ -251,24 +251,37 @@ impl<S: State> Decider<'_, S> {
         owner: FragmentNo,
         sent: &Sent,
     ) -> Result<bool, Error> {
-        let (false, Sent::Known { fragment, .. }) = (row.shared, sent) else { return Ok(row.shared) };
+        let (false, Sent::Known { device: sent, fragment, .. }) = (row.shared, sent) else {
+            return Ok(row.shared);
+        };
+        let (own, newcomer) = (self.met_as(owner)?, self.met_as(*fragment)?);
         let device = fragment_row(self.state, owner)?.device;
-        if self.same_person(owner, *fragment)? || self.is_provisional(device)? {
+        if device == *sent || own == newcomer || self.is_provisional(device)? {
             return Ok(false);
         }
-        let mut others: Vec<FragmentNo> = Vec::new();
+        let mut others: Vec<u64> = Vec::new();
         for met in &row.met {
-            let met = root_of(self.state, *met)?;
-            if met == root_of(self.state, *fragment)? {
+            let met = self.met_as(*met)?;
+            if met == newcomer {
                 return Ok(false);
             }
-            if !others.contains(&met) && !self.same_person(met, owner)? {
+            if !others.contains(&met) && met != own {
                 others.push(met);
             }
         }
         let shared = others.len() + 1 > SESSION_MAX_OTHER_PROFILES;
         self.emit(Effect::Met { session, fragment: *fragment, shared })?;
         Ok(shared)
+    }
+
+    /// Whom a session counts a fragment for: the person; from a public source the device, since whether a session is
+    /// shared shows, and who is one person must not.
+    fn met_as(&self, fragment: FragmentNo) -> Result<u64, Error> {
+        Ok(if self.command.source.secret {
+            root_of(self.state, fragment)?.0
+        } else {
+            fragment_row(self.state, fragment)?.device.0
+        })
     }
 
     fn is_provisional(&self, device: DeviceNo) -> Result<bool, Error> {

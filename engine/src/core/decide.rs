@@ -9,7 +9,7 @@
 //! 3. choose session and fragment, once per request (`choose.rs`);
 //! 4. store each event (`event.rs`).
 
-use super::apply::{apply, same_person};
+use super::apply::{apply, missing, same_person};
 use super::choose::{Choice, Sent};
 use super::decision::{Decision, Effect};
 use super::outcome::{EventOutcome, Outcome, ProfileOutcome};
@@ -141,6 +141,14 @@ impl<'a, S: View> Decider<'a, S> {
 
     pub(super) fn profile_outcome(&self, at: ProfileAt) -> Result<ProfileOutcome, Error> {
         let row = fragment_row(self.state, at.fragment)?;
+        let own = if self.command.source.secret {
+            row.clone()
+        } else {
+            // That somebody else sits at the device now follows from who has which identifier. A browser that is
+            // not to learn this has one id, whoever sits there.
+            let device = self.state.devices(&row.device)?.ok_or_else(|| missing("device"))?;
+            fragment_row(self.state, device.first)?
+        };
         let primary = if row.is_alone() {
             row.key.clone()
         } else {
@@ -148,10 +156,10 @@ impl<'a, S: View> Decider<'a, S> {
             fragment_row(self.state, oldest)?.key.clone()
         };
         Ok(ProfileOutcome {
-            key: row.key.clone(),
+            key: own.key.clone(),
             primary,
             reason: at.reason,
-            created: row.created >= self.first_seq,
+            created: own.created >= self.first_seq,
         })
     }
 
@@ -195,7 +203,7 @@ impl<S: State> Decider<'_, S> {
             if names_devices && index > 0 {
                 session = self.find_session()?;
             }
-            let scope = self.scope(session.as_ref().map(|(no, _)| *no), &by_id, &sent)?;
+            let scope = self.scope(session.as_ref().map(|(no, _)| *no), &sent, index);
             let found = match (first.take(), scope) {
                 (Some(first), _) if index == 0 => Some(first),
                 (_, scope) => scope.map(|scope| self.find_repeat(scope, index)).transpose()?,

@@ -2,7 +2,7 @@
 
 use super::choose::{Choice, Sent};
 use super::decide::Decider;
-use super::decision::{Effect, EventEffect, tie_of};
+use super::decision::{Effect, EventEffect, LinkCode, LinkResult, tie_of};
 use super::outcome::{EventOutcome, SessionName, SessionOutcome};
 use super::prepare::CommandEvent;
 use super::repeats::Repeat;
@@ -43,6 +43,12 @@ struct Accepted {
     refused: Vec<(String, &'static str)>,
 }
 
+/// Whether a code says that the value, as it was sent, identifies nobody: it depends on no other profile.
+const fn lies_in_value(code: LinkCode) -> bool {
+    use LinkCode::{Junk, ProfileLess, TwoValues, UnknownNamespace, Unlinkable};
+    matches!(code, ProfileLess | UnknownNamespace | Junk | Unlinkable | TwoValues)
+}
+
 impl<S: State> Decider<'_, S> {
     pub(super) fn store(
         &mut self,
@@ -62,7 +68,7 @@ impl<S: State> Decider<'_, S> {
             Some((scope, found)) => (Some(scope), found),
             None if is_new => (None, Repeat::New { step: Some(0), reused: false }),
             None => {
-                let scope = self.scope_of(&choice, by_id)?;
+                let scope = self.scope_of(&choice, by_id, index)?;
                 (Some(scope), self.find_repeat(scope, index)?)
             }
         };
@@ -75,10 +81,11 @@ impl<S: State> Decider<'_, S> {
             [] => (choice, Vec::new()),
             _ => self.identify(index, choice, time)?,
         };
+        self.settle_public(&choice, &links)?;
         let (part, session) = self.place(&mut choice, time)?;
         let scope = match scope {
             Some(scope) => scope,
-            None => self.scope_of(&choice, by_id)?,
+            None => self.scope_of(&choice, by_id, index)?,
         };
         let accepted = self.accept(event, parsed, choice.profile, time)?;
         let event_type = match command.names.event_types.get(index) {
@@ -129,9 +136,18 @@ impl<S: State> Decider<'_, S> {
         Ok((outcome, choice))
     }
 
+    /// A device of a public source is somebody's once a value was sent there that could be linked, whatever became of
+    /// it: whether its session is later joined to another device must not show what did.
+    fn settle_public(&mut self, choice: &Choice, links: &[LinkResult]) -> Result<(), Error> {
+        let told = links.iter().any(|link| !link.code.is_some_and(lies_in_value));
+        if let (false, true, Some(at)) = (self.command.source.secret, told, choice.profile) {
+            self.settle(fragment_row(self.state, at.fragment)?.device)?;
+        }
+        Ok(())
+    }
+
     /// The scope under which the event is noted: session and device are there by now.
-    fn scope_of(&mut self, choice: &Choice, by_id: &Sent) -> Result<RepeatScope, Error> {
-        let source = self.source_no()?;
+    fn scope_of(&self, choice: &Choice, by_id: &Sent, index: usize) -> Result<RepeatScope, Error> {
         let sent = match choice.profile {
             Some(at) if at.reason == crate::reply::Reason::Sent => {
                 let device = fragment_row(self.state, at.fragment)?.device;
@@ -140,7 +156,7 @@ impl<S: State> Decider<'_, S> {
             _ => by_id.clone(),
         };
         let session = choice.session.and_then(|chosen| chosen.session);
-        Ok(self.scope(session, by_id, &sent)?.unwrap_or(RepeatScope::Source(source)))
+        Ok(self.scope(session, &sent, index).unwrap_or_else(|| self.content_scope(index)))
     }
 
     fn flags(&self, event_type: &str) -> u8 {

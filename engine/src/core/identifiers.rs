@@ -8,7 +8,7 @@ use super::decision::LinkCode;
 use super::normalize::{JUNK, normalize};
 use super::sources::{Namespace, Registry, Source};
 use crate::ids::NamespaceNo;
-use crate::limits::IDENTIFIER_MAX_BYTES;
+use crate::limits::{EVENT_MAX_IDENTIFIERS, IDENTIFIER_MAX_BYTES};
 use crate::request::{Event, TrackRequest};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -28,37 +28,71 @@ pub struct CommandIdentifier {
     pub namespace_no: Option<NamespaceNo>,
 }
 
-/// The identifiers of an event: unique namespaces first, each group by priority, then by name, then by value.
+/// What an event brings.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// At most [`EVENT_MAX_IDENTIFIERS`]: unique namespaces first, each group by priority, then by name, then by value.
+    pub identifiers: Vec<CommandIdentifier>,
+    /// Whether identification points found more than were taken.
+    pub beyond: bool,
+}
+
+/// The identifiers of an event: those that were sent with it, then those that identification points find, in the
+/// order in which namespaces are decided. Of what points find, at most [`EVENT_MAX_IDENTIFIERS`] values are looked
+/// at: a list may hold any number, and each one costs.
 #[must_use]
 pub fn identifiers_of(
     event: &Event,
     request: &TrackRequest,
     source: &Source,
     registry: &Registry,
-) -> Vec<CommandIdentifier> {
-    let mut found: Vec<CommandIdentifier> = Vec::new();
+) -> Brought {
+    let mut brought = Brought::default();
     for (namespace, value) in &event.identifiers {
-        add(&mut found, registry, source, namespace, value, source.secret);
+        add(&mut brought, registry, source, namespace, value, source.secret);
     }
-    for point in registry.points_of(&event.event_type, &source.name) {
-        for (namespace, path) in &point.identifiers {
-            for value in values_at(event, request, path) {
-                add(&mut found, registry, source, namespace, &value, source.secret || point.verified);
-            }
+    let mut looked_at = 0;
+    for (namespace, path, verified) in points_by_rank(event, source, registry) {
+        let values = values_at(event, request, path);
+        let room = EVENT_MAX_IDENTIFIERS - looked_at;
+        brought.beyond |= values.len() > room;
+        for value in values.iter().take(room) {
+            looked_at += 1;
+            add(&mut brought, registry, source, namespace, value, verified);
         }
     }
-    let rank = |of: &CommandIdentifier| match registry.namespaces.get(&*of.namespace) {
-        Some(namespace) => (!namespace.unique, namespace.priority),
-        None => (true, u32::MAX),
-    };
-    found.sort_by(|one, other| {
-        (rank(one), &one.namespace, &one.value).cmp(&(rank(other), &other.namespace, &other.value))
+    brought.identifiers.sort_by(|one, other| {
+        let key = |of: &CommandIdentifier| rank(registry, &of.namespace);
+        (key(one), &one.namespace, &one.value).cmp(&(key(other), &other.namespace, &other.value))
     });
-    found
+    brought
+}
+
+/// Where the identifiers of an event of this type may stand: namespace, path, and whether somebody vouches for what
+/// is there. What decides first is looked at first, so that a long list of addresses leaves room for the user id.
+fn points_by_rank<'a>(
+    event: &'a Event,
+    source: &'a Source,
+    registry: &'a Registry,
+) -> Vec<(&'a str, &'a str, bool)> {
+    let mut points: Vec<(&str, &str, bool)> = Vec::new();
+    for point in registry.points_of(&event.event_type, &source.name) {
+        let verified = source.secret || point.verified;
+        points.extend(
+            point.identifiers.iter().map(|(namespace, path)| (namespace.as_str(), path.as_str(), verified)),
+        );
+    }
+    points.sort_by_key(|(namespace, ..)| rank(registry, namespace));
+    points
+}
+
+/// The order in which namespaces are decided, but for their names.
+fn rank(registry: &Registry, namespace: &str) -> (bool, u32) {
+    registry.namespaces.get(namespace).map_or((true, u32::MAX), |of| (!of.unique, of.priority))
 }
 
 fn add(
-    found: &mut Vec<CommandIdentifier>,
+    brought: &mut Brought,
     registry: &Registry,
     source: &Source,
     namespace: &str,
@@ -66,12 +100,15 @@ fn add(
     verified: bool,
 ) {
     let identifier = identifier(registry, namespace, raw, source.default_country.as_deref(), verified);
-    let same = found
+    let has_room = brought.identifiers.len() < EVENT_MAX_IDENTIFIERS;
+    let same = brought
+        .identifiers
         .iter_mut()
         .find(|other| other.namespace == identifier.namespace && other.value == identifier.value);
     match same {
         Some(other) => other.verified |= verified,
-        None => found.push(identifier),
+        None if has_room => brought.identifiers.push(identifier),
+        None => brought.beyond = true,
     }
 }
 
@@ -114,7 +151,7 @@ fn is_blocked(namespace: &Namespace, value: &str) -> bool {
     namespace.blocked.contains(value) || namespace.blocked_patterns.is_match(value)
 }
 
-/// The values at a path: a text or a number is one, of a list each item.
+/// The values at a path: a text or an integer is one, of a list each item, up to one more than are ever looked at.
 fn values_at(event: &Event, request: &TrackRequest, path: &str) -> Vec<String> {
     let Some((member, rest)) = path.split_once('.') else { return Vec::new() };
     let within = |json: Option<&crate::json::Json>| {
@@ -127,7 +164,9 @@ fn values_at(event: &Event, request: &TrackRequest, path: &str) -> Vec<String> {
         _ => None,
     };
     match value {
-        Some(Value::Array(items)) => items.iter().filter_map(text_of).collect(),
+        Some(Value::Array(items)) => {
+            items.iter().filter_map(text_of).take(EVENT_MAX_IDENTIFIERS + 1).collect()
+        }
         Some(value) => text_of(&value).into_iter().collect(),
         None => Vec::new(),
     }
@@ -160,7 +199,8 @@ fn trait_at(event: &Event, path: &str) -> Option<Value> {
 fn text_of(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
+        // As where it is sent: what has a fraction, or lost its last digits, is nobody's number.
+        Value::Number(number) if !number.is_f64() => number.to_string(),
         _ => return None,
     };
     if text.len() <= IDENTIFIER_MAX_BYTES {

@@ -27,7 +27,7 @@ macro_rules! memory {
             $($(#[$doc])* $get: BTreeMap<$key, Arc<$row>>,)*
             repeats: BTreeMap<RepeatKey, EventSeq>,
             postings: BTreeMap<PartNo, Vec<Posting>>,
-            session_parts: BTreeMap<SessionNo, Vec<PartNo>>,
+            session_parts: BTreeMap<SessionNo, BTreeSet<PartNo>>,
             lists: BTreeMap<ListKey, BTreeSet<u64>>,
             events: BTreeMap<EventSeq, KnownEvent>,
             counters: Counters,
@@ -41,7 +41,7 @@ macro_rules! memory {
             )*
 
             fn session_parts(&self, session: SessionNo) -> Result<Vec<PartNo>, Error> {
-                Ok(self.session_parts.get(&session).cloned().unwrap_or_default())
+                Ok(self.session_parts.get(&session).into_iter().flatten().copied().collect())
             }
 
             fn list(&self, key: ListKey, max: usize) -> Result<Vec<u64>, Error> {
@@ -78,7 +78,7 @@ macro_rules! memory {
             }
 
             fn add_session_part(&mut self, session: SessionNo, part: PartNo) {
-                self.session_parts.entry(session).or_default().push(part);
+                self.session_parts.entry(session).or_default().insert(part);
             }
 
             fn add_to_list(&mut self, key: ListKey, item: u64) {

@@ -7,7 +7,7 @@
 use crate::limits::IDENTIFIER_MAX_BYTES;
 use crate::settings::Normalizer;
 use phonenumber::country::Id as Country;
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{UnicodeNormalization, is_nfkc};
 
 /// The code of a value that stands for "nobody" or "nothing known".
 pub const JUNK: &str = "junk";
@@ -95,7 +95,21 @@ fn is_junk(text: &str) -> bool {
     let is_nothing = |character: char| {
         matches!(character, '0' | '-' | '_' | '.' | '\u{2010}'..='\u{2015}') || character.is_whitespace()
     };
-    text.chars().all(is_nothing) || JUNK_WORDS.contains(&text.to_lowercase().as_str())
+    let lower = text.to_lowercase();
+    text.chars().all(is_nothing)
+        || JUNK_WORDS.contains(&lower.as_str())
+        || is_unfilled(&lower)
+        || lower.split_whitespace().all(|word| NO_VALUES.contains(&word))
+}
+
+/// What programs write for no value, and twice where a name has two parts.
+const NO_VALUES: &[&str] = &["null", "undefined", "none", "nan", "nil"];
+
+/// A template whose variable nobody filled in.
+fn is_unfilled(text: &str) -> bool {
+    [("{{", "}}"), ("${", "}"), ("<%", "%>"), ("[[", "]]")]
+        .iter()
+        .any(|(begin, end)| text.starts_with(begin) && text.ends_with(end))
 }
 
 fn normalize_text(text: &str) -> Result<String, &'static str> {
@@ -172,6 +186,10 @@ const JUNK_LOCAL_PARTS: &[&str] = &[
     "no-email",
 ];
 
+/// The soft hyphen, and what has no width.
+const INVISIBLE: &[char] =
+    &['\u{AD}', '\u{200B}', '\u{200C}', '\u{200D}', '\u{200E}', '\u{200F}', '\u{2060}', '\u{FEFF}'];
+
 /// Longest local part and longest domain of an address, in bytes (RFC 5321, section 4.5.3.1).
 const LOCAL_PART_MAX_BYTES: usize = 64;
 const DOMAIN_MAX_BYTES: usize = 253;
@@ -189,7 +207,9 @@ fn normalize_email(text: &str) -> Result<String, &'static str> {
         | '|' | '}' | '~' => true,
         _ => !character.is_ascii() && !character.is_control() && !character.is_whitespace(),
     };
-    if local.is_empty() || local.len() > LOCAL_PART_MAX_BYTES || !local.chars().all(allowed) {
+    // Letters that only look like others, such as full-width ones, and marks that nobody sees.
+    let disguised = !is_nfkc(&local) || local.contains(INVISIBLE);
+    if local.is_empty() || local.len() > LOCAL_PART_MAX_BYTES || !local.chars().all(allowed) || disguised {
         return Err(UNLINKABLE);
     }
     let address = format!("{local}@{}", normalize_domain(domain)?);
@@ -202,7 +222,12 @@ fn normalize_domain(domain: &str) -> Result<String, &'static str> {
     let ascii =
         idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::STD3).map_err(|_| UNLINKABLE)?;
     let ascii = ascii.strip_suffix('.').unwrap_or(&ascii);
-    let label_is_sound = |label: &str| !label.is_empty() && label.len() <= LABEL_MAX_BYTES;
+    let label_is_sound = |label: &str| {
+        !label.is_empty()
+            && label.len() <= LABEL_MAX_BYTES
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
     let (_, top) = ascii.rsplit_once('.').ok_or(UNLINKABLE)?;
     let top_is_number = top.bytes().all(|byte| byte.is_ascii_digit());
     if ascii.len() > DOMAIN_MAX_BYTES || top_is_number || !ascii.split('.').all(label_is_sound) {
@@ -259,6 +284,12 @@ fn e164(country: Option<Country>, dialled: &str) -> Result<(String, String), &'s
     Ok((normal, number.national().value().to_string()))
 }
 
+/// Whether `code` (ISO 3166-1 alpha-2) is a country whose numbers can be read without their country code.
+#[must_use]
+pub fn has_numbers(code: &str) -> bool {
+    country(code).is_some()
+}
+
 /// A country that the library has numbers of. It panics over one that it knows by name alone, such as Antarctica.
 fn country(code: &str) -> Option<Country> {
     let country: Country = code.trim().to_ascii_uppercase().parse().ok()?;
@@ -270,8 +301,12 @@ fn country(code: &str) -> Option<Country> {
 fn dialled(text: &str) -> Result<String, &'static str> {
     let text: String = text.nfkc().collect();
     let text = trimmed(&text);
+    let text = text.strip_prefix("tel:").unwrap_or(text);
+    if !looks_dialled(text) {
+        return Err(UNLINKABLE);
+    }
     let mut dialled = String::with_capacity(text.len());
-    for character in text.strip_prefix("tel:").unwrap_or(text).chars() {
+    for character in text.chars() {
         match character {
             '0'..='9' => dialled.push(character),
             '+' if dialled.is_empty() => dialled.push('+'),
@@ -281,6 +316,35 @@ fn dialled(text: &str) -> Result<String, &'static str> {
         }
     }
     Ok(dialled)
+}
+
+/// Whether a text is written as numbers are. The library reads the digits alone, and would find a number in a date, an
+/// amount or a negative number: then everybody who was born on one day would be one person.
+fn looks_dialled(text: &str) -> bool {
+    let begins = text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '('));
+    begins && !is_date(text) && !is_decimal(text)
+}
+
+/// Day, month and year in the usual orders, parted by one sign: `12/05/1980`, `1980-05-12`, `5.12.80`.
+fn is_date(text: &str) -> bool {
+    let signs: String = text.chars().filter(|character| !character.is_ascii_digit()).collect();
+    if !["//", "--", "..", "\u{2010}\u{2010}"].contains(&signs.as_str()) {
+        return false;
+    }
+    let parts: Vec<&str> = text.split(|character: char| !character.is_ascii_digit()).collect();
+    let number = |part: &str| part.parse::<u32>().unwrap_or(u32::MAX);
+    let of_a_month = |part: &str| (1..=2).contains(&part.len()) && (1..=31).contains(&number(part));
+    let year = |part: &str| part.len() == 2 || (part.len() == 4 && (1900..=2100).contains(&number(part)));
+    let [first, second, third] = parts.as_slice() else { return false };
+    let year_last = of_a_month(first) && of_a_month(second) && number(first).min(number(second)) <= 12;
+    let year_first = of_a_month(second) && of_a_month(third) && number(second) <= 12;
+    (year_last && year(third)) || (year_first && first.len() == 4 && year(first))
+}
+
+/// A number with one or two decimals, as spreadsheets and programs write numbers that they hold as fractions.
+fn is_decimal(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('.').is_some_and(|(whole, rest)| digits(whole) && digits(rest) && rest.len() <= 2)
 }
 
 /// No digit at all, one digit over and over, or digits in a row.
@@ -349,6 +413,10 @@ mod tests {
             "ada@exa_mple.com",
             "ada@xn--\u{80}.com",
             "ada@a/b.com",
+            "a@-b.com",
+            "a@b-.com",
+            "a\u{AD}da@example.com",
+            "\u{FF41}da@example.com",
         ] {
             assert_eq!(normal(Email, raw), "! unlinkable", "{raw}");
         }
@@ -368,6 +436,9 @@ mod tests {
             ("(02) 9374 4000", "+61293744000"),
             ("+44 20 7946 0958", "+442079460958"),
             ("+1 (650) 253-0000", "+16502530000"),
+            ("0412.345.678", "+61412345678"),
+            ("0412/345678", "+61412345678"),
+            ("02-9374-4000", "+61293744000"),
             ("+39 06 1234 5679", "+390612345679"),
             ("\u{202A}+49\u{A0}30\u{A0}901820\u{202C}", "+4930901820"),
             ("＋４９ ３０ ９０１８２０", "+4930901820"),
@@ -393,6 +464,19 @@ mod tests {
             "+999 123 456 789 012",
             "0412+345678",
             "+1 555",
+        ] {
+            assert_eq!(normal(Phone, raw), "! unlinkable", "{raw}");
+        }
+        for raw in [
+            "12/05/1980",
+            "5.12.80",
+            "1980-05-12",
+            "1980\u{2010}05\u{2010}12",
+            "412345678.0",
+            "412345678.50",
+            "-412345678",
+            "\u{2212}412345678",
+            "/0412345678",
         ] {
             assert_eq!(normal(Phone, raw), "! unlinkable", "{raw}");
         }
@@ -434,6 +518,10 @@ mod tests {
             "\u{2014}",
             "n/a",
             "\u{FEFF}null\u{200B}",
+            "undefined undefined",
+            "{{user_id}}",
+            "${user}",
+            "<%= user.id %>",
         ] {
             for normalizer in [Text, Email, Phone] {
                 assert_eq!(normal(normalizer, raw), "! junk", "{normalizer:?} {raw:?}");

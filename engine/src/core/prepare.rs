@@ -65,6 +65,8 @@ pub struct CommandEvent {
     pub value: Option<Decimal>,
     /// Its identifiers, in the order in which they are decided.
     pub identifiers: Vec<CommandIdentifier>,
+    /// Whether identification points found more of them than an event may bring.
+    pub identifiers_beyond: bool,
     /// In a `server` source, the identifier that names the device: namespace and normalised value.
     pub device_key: Option<(Box<str>, Box<str>)>,
 }
@@ -127,7 +129,9 @@ pub fn prepare(
         events.push(prepare_event(event, index, &source, draw_id)?);
     }
     for (event, prepared) in request.events.iter().zip(&mut events) {
-        prepared.identifiers = identifiers_of(event, &request, &source, registry);
+        let brought = identifiers_of(event, &request, &source, registry);
+        prepared.identifiers = brought.identifiers;
+        prepared.identifiers_beyond = brought.beyond;
         if source.server {
             prepared.device_key = device_key(&prepared.identifiers, registry);
         }
@@ -165,6 +169,7 @@ fn prepare_event(
         traits,
         value: conversion.then(|| page_facts(event.properties.as_ref(), None, None).value).flatten(),
         identifiers: Vec::new(),
+        identifiers_beyond: false,
         device_key: None,
     })
 }
@@ -220,8 +225,22 @@ fn too_many(code: &'static str, field: String, count: usize, max: usize) -> Resu
     Ok(())
 }
 
+/// Of two values under one name one would be lost; names that differ in the blanks around them are one.
+fn check_names<'a>(field: String, names: impl Iterator<Item = &'a String>) -> Result<(), Rejection> {
+    let mut names: Vec<&str> = names.map(String::as_str).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair.first() == pair.last()) {
+        Some(pair) => {
+            let name = pair.first().copied().unwrap_or_default();
+            Err(Rejection::new("name_repeated", field, format!("{name:?} stands there more than once")))
+        }
+        None => Ok(()),
+    }
+}
+
 fn check_identifiers(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), Rejection> {
     too_many("too_many_identifiers", at("identifiers"), event.identifiers.len(), EVENT_MAX_IDENTIFIERS)?;
+    check_names(at("identifiers"), event.identifiers.iter().map(|(namespace, _)| namespace))?;
     for (namespace, value) in &event.identifiers {
         check_length(namespace, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("identifiers"))?;
         if value.len() > IDENTIFIER_MAX_BYTES {
@@ -247,6 +266,7 @@ fn trim_names(event: &mut Event) {
 
 fn check_consents(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), Rejection> {
     too_many("too_many_consents", at("consents"), event.consents.len(), EVENT_MAX_CONSENTS)?;
+    check_names(at("consents"), event.consents.iter().map(|(purpose, _)| purpose))?;
     for (purpose, _) in &event.consents {
         check_length(purpose, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("consents"))?;
     }
@@ -271,6 +291,7 @@ fn prepare_traits(event: &Event, at: &impl Fn(&str) -> String) -> Result<Vec<Com
                 push(&mut operations, name, "unset", Ok(TraitOperation::Unset));
             }
         }
+        check_names(at(&format!("traits.{member}")), list.iter().map(|(name, _)| name))?;
         for (name, value) in list {
             let field = || at(&format!("traits.{member}.{name}"));
             check_length(name, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("traits"))?;

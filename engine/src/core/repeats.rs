@@ -13,9 +13,12 @@ use super::sources::Registry;
 use super::view::{KnownEvent, View};
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, SessionNo};
+use crate::json::Json;
 use crate::reply::{EventStatus, Reason};
+use crate::request::{Consent, Event, TrackRequest, TraitOperations};
 use crate::time::Timestamp;
 use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
 
 /// Events of one hash that are told apart within one scope; further ones are stored without protection
 /// against repeats. Only ids made to collide get this far.
@@ -45,6 +48,57 @@ pub(super) enum Repeat {
     /// It is not; it can be noted so many steps from its hash. `reused` says that its id is known with
     /// another type.
     New { step: Option<u8>, reused: bool },
+}
+
+/// Hash of what an event says, the same in every store: all that its sender would send again unchanged, and so not
+/// `sent_at`, nor what the connection says of itself.
+fn content_hash(source: &str, request: &TrackRequest, event: &Event) -> u64 {
+    let mut hash = Content(Xxh3::new());
+    hash.text(source);
+    hash.maybe(request.profile.as_deref());
+    hash.number(u64::from(request.profile_less));
+    hash.maybe(request.context.as_ref().map(Json::as_str));
+    hash.text(event.id.as_deref().unwrap_or_default());
+    hash.text(&event.event_type);
+    hash.number(event.time.map_or(0, |time| time.0.cast_unsigned().wrapping_add(1)));
+    hash.maybe(event.properties.as_ref().map(Json::as_str));
+    hash.maybe(event.context.as_ref().map(Json::as_str));
+    hash.pairs(event.identifiers.iter().map(|(namespace, value)| (namespace.as_str(), value.as_str())));
+    let TraitOperations { set, set_once, unset, add, append, remove } = &event.traits;
+    for list in [set, set_once, add, append, remove] {
+        hash.pairs(list.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    }
+    hash.pairs(unset.iter().map(|name| (name.as_str(), "")));
+    let answer = |consent| if consent == Consent::Granted { "granted" } else { "refused" };
+    hash.pairs(event.consents.iter().map(|(purpose, consent)| (purpose.as_str(), answer(*consent))));
+    hash.0.digest()
+}
+
+/// Parts of a content, each so that it cannot run into the next.
+struct Content(Xxh3);
+
+impl Content {
+    fn number(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.update(text.as_bytes());
+    }
+
+    fn maybe(&mut self, text: Option<&str>) {
+        self.number(u64::from(text.is_some()));
+        self.text(text.unwrap_or_default());
+    }
+
+    fn pairs<'a>(&mut self, pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>) {
+        self.number(pairs.len() as u64);
+        for (one, other) in pairs {
+            self.text(one);
+            self.text(other);
+        }
+    }
 }
 
 /// Answers a request of nothing but repeats, with session and profile as they are now.
@@ -98,7 +152,7 @@ impl<S: View> Decider<'_, S> {
         let mut firsts = Vec::with_capacity(self.command.events.len());
         for index in 0..self.command.events.len() {
             let sent = self.sent_for(by_id, index)?;
-            let scope = self.scope(session.map(|(no, _)| *no), by_id, &sent)?;
+            let scope = self.scope(session.map(|(no, _)| *no), &sent, index);
             match scope.map(|scope| self.find_repeat(scope, index)).transpose()? {
                 Some(Repeat::Stored(first)) => firsts.push(first),
                 found => return Ok(Firsts::Some(found.filter(|_| index == 0))),
@@ -132,28 +186,28 @@ impl<S: View> Decider<'_, S> {
         Ok(Repeat::New { step: None, reused })
     }
 
-    /// Where an event's id is unique: the first of these that was sent: session, profile id or device key,
-    /// source. `None` where that is not there yet; once it is, the same rule gives the scope under which the
-    /// event is noted. `by_id` is what the profile id alone leads to, `sent` what names this event's device.
-    pub(super) fn scope(
-        &self,
-        session: Option<SessionNo>,
-        by_id: &Sent,
-        sent: &Sent,
-    ) -> Result<Option<RepeatScope>, Error> {
-        let request = &self.command.request;
-        if request.session.is_some() {
-            return Ok(session.map(RepeatScope::Session));
+    /// Where an event's id is unique: the first of these that was sent and names somebody: session, profile id or
+    /// device key. `None` where that is not there yet; once it is, the same rule gives the scope under which the
+    /// event is noted. `sent` is what names the device of the event at `index`.
+    ///
+    /// An event that names nobody repeats only one that says the same: two strangers who both count their events
+    /// from 1 are two, and a first request that is sent again because its answer was lost is one.
+    pub(super) fn scope(&self, session: Option<SessionNo>, sent: &Sent, index: usize) -> Option<RepeatScope> {
+        if self.command.request.session.is_some() {
+            return session.map(RepeatScope::Session);
         }
-        if *by_id == Sent::Unknown {
-            let text = format!("{}\n{}", self.command.source.name, request.profile.as_deref().unwrap_or(""));
-            return Ok(Some(RepeatScope::Foreign(super::prepare::id_hash(&text))));
-        }
-        Ok(match sent {
+        match sent {
             Sent::Known { device, .. } => Some(RepeatScope::Device(*device)),
             Sent::ToMake | Sent::ToMakeFor { .. } => None,
-            Sent::Unknown | Sent::Nothing => self.known_source()?.map(RepeatScope::Source),
-        })
+            Sent::Unknown | Sent::Nothing => Some(self.content_scope(index)),
+        }
+    }
+
+    /// The scope of an event that names nobody.
+    pub(super) fn content_scope(&self, index: usize) -> RepeatScope {
+        let Command { request, source, .. } = self.command;
+        let event = request.events.get(index);
+        RepeatScope::Content(event.map_or(0, |event| content_hash(&source.name, request, event)))
     }
 
     /// An event that is stored, perhaps by this very request.

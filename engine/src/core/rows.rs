@@ -559,10 +559,8 @@ pub enum RepeatScope {
     Session(SessionNo),
     /// A device: by profile id or device key.
     Device(DeviceNo),
-    /// A profile id that was sent, is not known and was not adopted: a hash of it and its source.
-    Foreign(u64),
-    /// A source.
-    Source(SourceNo),
+    /// Nobody that is known: a hash of what was sent, and from which source.
+    Content(u64),
 }
 
 impl RepeatScope {
@@ -573,8 +571,7 @@ impl RepeatScope {
         match self {
             Self::Session(no) => no.0 & BELOW,
             Self::Device(no) => (1 << 62) | (no.0 & BELOW),
-            Self::Foreign(hash) => (2 << 62) | (hash & BELOW),
-            Self::Source(no) => (3 << 62) | no.0 as u64,
+            Self::Content(hash) => (2 << 62) | (hash & BELOW),
         }
     }
 }

@@ -26,7 +26,7 @@ pub fn session_row<V: View>(view: &V, session: SessionNo) -> Result<(SessionNo, 
     }
 }
 
-/// All parts of a session, in the order in which they were added.
+/// All parts of a session: the first that it had, then the others in order of number, whenever they came to it.
 ///
 /// # Errors
 /// [`Error`] if the list could not be read.

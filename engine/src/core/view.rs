@@ -33,7 +33,7 @@ macro_rules! view {
                 /// [`Error`] if the store could not be read.
                 fn $get(&self, key: &$key) -> Result<Option<Arc<$row>>, Error>;
             )*
-            /// The parts of a session after its first, in the order in which they were added.
+            /// The parts of a session after its first, sorted.
             ///
             /// # Errors
             /// [`Error`] if the store could not be read.

@@ -181,6 +181,8 @@ impl Layers {
         if absent_below { Ok(None) } else { self.base.repeat(key) }
     }
 
+    /// Further parts of a session as of position `at`, sorted: the index keeps them so, and a session may absorb a
+    /// younger one before an older, so that the order of arrival would be lost with the next checkpoint.
     fn session_parts(&self, session: SessionNo, at: u64) -> Result<Vec<PartNo>, Error> {
         let mut parts = Vec::new();
         let prefix = session.key_bytes();
@@ -192,6 +194,7 @@ impl Layers {
             let added = generation.session_parts.get(&session);
             parts.extend(added.iter().filter(|(stamp, _)| *stamp <= at).map(|(_, part)| *part));
         }
+        parts.sort_unstable();
         Ok(parts)
     }
 

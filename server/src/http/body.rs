@@ -254,11 +254,18 @@ fn is_zlib(bytes: &[u8]) -> bool {
 
 /// Grown by as much at a time, in bytes.
 const STEP_BYTES: usize = 64 << 10;
+/// A body beyond this, in bytes, gets room for the largest at once. Room that is not written to costs no memory, and
+/// a body that is moved each time it has doubled is in memory two and three times.
+const MOVED_MAX_BYTES: usize = 1 << 20;
 
 fn inflate(mut decoder: impl Read, most: usize, share: &mut Share) -> Result<Bytes, Problem> {
     let mut out = Vec::new();
     loop {
         share.grow(STEP_BYTES)?;
+        let next = out.len() + STEP_BYTES;
+        if next > out.capacity() && next > MOVED_MAX_BYTES {
+            out.reserve_exact(most + 2 * STEP_BYTES - out.len());
+        }
         let read = (&mut decoder).take(STEP_BYTES as u64).read_to_end(&mut out).map_err(|_| invalid())?;
         if out.len() > most {
             return Err(too_large(most));

@@ -14,9 +14,11 @@ pub const CODES: &[(&str, u16)] = &[
     // The bytes are not what they should be.
     ("binary_invalid", 400),
     ("body_incomplete", 400),
+    ("body_unexpected", 400),
     ("consent_invalid", 400),
     ("decision_invalid", 400),
     ("encoding_invalid", 400),
+    ("host_missing", 400),
     ("json_duplicate_key", 400),
     ("json_invalid", 400),
     ("json_number_too_large", 400),
@@ -32,6 +34,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("wrong_type", 400),
     ("cursor_invalid", 400),
     // They may not do this.
+    ("cross_origin", 403),
     ("origin_forbidden", 403),
     // There is no such thing.
     ("identifier_unknown", 404),
@@ -60,6 +63,8 @@ pub const CODES: &[(&str, u16)] = &[
     // Not a form that is read here.
     ("encoding_unsupported", 415),
     ("media_type_unsupported", 415),
+    // Another server is meant.
+    ("host_unknown", 421),
     // Well-formed, and not acceptable.
     ("at_before_beginning", 422),
     ("id_empty", 422),
@@ -67,6 +72,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("identifier_invalid", 422),
     ("junk", 422),
     ("name_empty", 422),
+    ("name_repeated", 422),
     ("name_too_long", 422),
     ("too_many_consents", 422),
     ("too_many_events", 422),

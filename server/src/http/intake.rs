@@ -2,8 +2,8 @@
 //! connection, and no status but those of problems.
 
 use super::errors::Problem;
-use crate::protocol::compact;
 use crate::protocol::write::{self, Audience, ErrorBody, ItemError};
+use crate::protocol::{compact, public};
 use crate::store::{LazyReply, Store};
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
@@ -67,24 +67,31 @@ impl Intake {
 
     /// Hands over one request, whose answer is wanted in `form`.
     pub(super) fn submit(&self, request: TrackRequest, form: Form) -> Item {
-        let audience = self.audience(&request);
+        let reader = self.reader(&request);
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |answer| {
             // The receiver is gone if the client is; the request is stored all the same.
             let _ = sender.send(answer);
         });
         self.store.submit(request, done);
-        Item::Waiting { receiver, audience, form }
+        Item::Waiting { receiver, reader, form }
     }
 
-    fn audience(&self, request: &TrackRequest) -> Audience {
+    fn reader(&self, request: &TrackRequest) -> Reader {
         let source = request.source.as_deref().map_or(DEFAULT_SOURCE, str::trim);
-        if self.public_sources.contains(source) {
+        let audience = if self.public_sources.contains(source) {
             Audience::Public { sent_profile: request.profile.as_deref().map(|id| id.trim().to_owned()) }
         } else {
             Audience::Trusted
-        }
+        };
+        Reader { audience, session_sent: request.session.is_some() }
     }
+}
+
+/// Who reads the reply, and what they named.
+pub(super) struct Reader {
+    audience: Audience,
+    session_sent: bool,
 }
 
 /// One request on its way.
@@ -92,16 +99,16 @@ pub(super) enum Item {
     /// Its reply as bytes, or why there is none.
     Known(Result<Vec<u8>, Problem>),
     /// The writer has it.
-    Waiting { receiver: oneshot::Receiver<Result<LazyReply, TrackError>>, audience: Audience, form: Form },
+    Waiting { receiver: oneshot::Receiver<Result<LazyReply, TrackError>>, reader: Reader, form: Form },
 }
 
 impl Item {
     /// Takes the answer if it is there already, as it is for what is rejected or finds the mailbox full.
     pub(super) fn settle(self) -> Self {
-        let Self::Waiting { mut receiver, audience, form } = self else { return self };
+        let Self::Waiting { mut receiver, reader, form } = self else { return self };
         match receiver.try_recv() {
-            Ok(answer) => Self::Known(written(answer, &audience, form)),
-            Err(oneshot::error::TryRecvError::Empty) => Self::Waiting { receiver, audience, form },
+            Ok(answer) => Self::Known(written(answer, &reader, form)),
+            Err(oneshot::error::TryRecvError::Empty) => Self::Waiting { receiver, reader, form },
             Err(oneshot::error::TryRecvError::Closed) => Self::Known(Err(Problem::internal())),
         }
     }
@@ -110,8 +117,8 @@ impl Item {
     pub(super) async fn wait(self) -> Result<Vec<u8>, Problem> {
         match self {
             Self::Known(known) => known,
-            Self::Waiting { receiver, audience, form } => match receiver.await {
-                Ok(answer) => written(answer, &audience, form),
+            Self::Waiting { receiver, reader, form } => match receiver.await {
+                Ok(answer) => written(answer, &reader, form),
                 Err(_) => Err(Problem::internal()),
             },
         }
@@ -120,10 +127,13 @@ impl Item {
 
 fn written(
     answer: Result<LazyReply, TrackError>,
-    audience: &Audience,
+    Reader { audience, session_sent }: &Reader,
     form: Form,
 ) -> Result<Vec<u8>, Problem> {
-    let reply = answer?();
+    let reply = match audience {
+        Audience::Trusted => answer?(),
+        Audience::Public { .. } => public::told(answer?(), *session_sent),
+    };
     Ok(match form {
         Form::Json => write::text(&write::reply(&reply, audience)),
         Form::Compact => {

@@ -10,6 +10,7 @@ pub mod routes;
 pub mod targets;
 
 mod answer_body;
+mod caller;
 mod intake;
 mod listener;
 mod parameters;

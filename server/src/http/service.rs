@@ -6,6 +6,7 @@
 use super::answer;
 use super::answer_body::AnswerBody;
 use super::body::{self, Budget, Encoding, Share};
+use super::caller::{self, Names};
 use super::errors::Problem;
 use super::intake::{self, Form, Intake, Item};
 use super::routes::{ActCall, Call, Read, find};
@@ -19,7 +20,7 @@ use crate::protocol::write::{self, ErrorBody, StatusBody};
 use crate::settings::Configuration;
 use crate::store::Store;
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use serde::Serialize;
@@ -36,6 +37,7 @@ pub(super) struct Service {
     intake: Arc<Intake>,
     /// Tells this run of the server from others, so that a client can see whom it reached.
     instance: String,
+    names: Names,
     body_bytes: usize,
     body_decompressed_bytes: usize,
     body_timeout: Duration,
@@ -63,6 +65,7 @@ impl Service {
             intake: Arc::new(Intake::new(Arc::clone(&store), engine)),
             store,
             instance,
+            names: Names::new(server.listen.ip(), &server.hosts),
             body_bytes: server.body_bytes,
             body_decompressed_bytes: server.body_decompressed_bytes,
             body_timeout: Duration::from_millis(server.body_timeout_ms),
@@ -83,7 +86,9 @@ impl Service {
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let begun = Instant::now();
         let version = request.version();
-        let (route, outcome) = match find(request.method(), request.uri().path(), request.uri().query()) {
+        let known = self.names.check(version, request.uri(), request.headers());
+        let found = known.and_then(|()| find(request.method(), request.uri().path(), request.uri().query()));
+        let (route, outcome) = match found {
             Ok(call) => (call.route(), self.call(call, request, peer).await),
             Err(problem) => ("-", Err(problem)),
         };
@@ -99,10 +104,8 @@ impl Service {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Answer, Problem> {
+        self.check_caller(&call, &request, peer)?;
         match call {
-            Call::Track(Origin::Import) | Call::Stream(Origin::Import) if !peer.ip().is_loopback() => {
-                Err(Problem::new("origin_forbidden", "only from this machine can history be imported"))
-            }
             Call::Track(origin) => self.track(request, origin).await,
             Call::Stream(origin) => self.stream(request, origin),
             Call::Read(Read::Check) => self.read(Read::Check, None).await,
@@ -115,6 +118,33 @@ impl Service {
             Call::Status => Ok(self.status()),
             Call::Health => Ok(respond(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())),
             Call::Ready => self.ready(),
+        }
+    }
+
+    /// What not everybody may do who reaches the server.
+    fn check_caller(
+        &self,
+        call: &Call,
+        request: &Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<(), Problem> {
+        match call {
+            Call::Track(Origin::Import) | Call::Stream(Origin::Import) => {
+                if !peer.ip().is_loopback() || caller::is_forwarded(request.headers()) {
+                    let message = "only from this machine can history be imported, and not through a proxy";
+                    return Err(Problem::new("origin_forbidden", message));
+                }
+                self.names.check_page(request.uri(), request.headers())
+            }
+            Call::Act { act, .. } => {
+                self.names.check_page(request.uri(), request.headers())?;
+                // What somebody says in it, such as `dry_run`, would not hold.
+                if matches!(act, ActCall::Whole(_)) && !request.body().is_end_stream() {
+                    return Err(Problem::new("body_unexpected", "a DELETE takes parameters, and no body"));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -188,17 +218,21 @@ impl Service {
         // A compressed body counts for what it may become.
         let weight = arrival.bytes.len() * if encoding == Encoding::Identity { 1 } else { 16 };
         // The share lives until the answer, and so bounds what waits in the mailbox as well.
-        let (submitted, _share) = if weight <= PARSE_INLINE_MAX_BYTES {
-            (self.submit(arrival, &mut share)?, share)
-        } else {
-            let service = Arc::clone(self);
-            let task = tokio::task::spawn_blocking(move || {
-                let submitted = service.submit(arrival, &mut share)?;
-                Ok::<_, Problem>((submitted, share))
-            });
-            task.await.unwrap_or_else(|_| Err(Problem::internal()))?
+        let service = Arc::clone(self);
+        let work = async move {
+            let (submitted, _share) = if weight <= PARSE_INLINE_MAX_BYTES {
+                (service.submit(arrival, &mut share)?, share)
+            } else {
+                // What nobody waits for any more is parsed and stored all the same: the answer says that it may be.
+                let task = tokio::task::spawn_blocking(move || {
+                    let submitted = service.submit(arrival, &mut share)?;
+                    Ok::<_, Problem>((submitted, share))
+                });
+                task.await.unwrap_or_else(|_| Err(Problem::internal()))?
+            };
+            submitted.answer(wanted).await
         };
-        within(Some(self.request_timeout), submitted.answer(wanted)).await
+        within(Some(self.request_timeout), work).await
     }
 
     fn stream(&self, request: Request<Incoming>, origin: Origin) -> Result<Answer, Problem> {

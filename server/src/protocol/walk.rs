@@ -26,6 +26,8 @@ pub(crate) struct Walk {
 enum Segment {
     Member(String),
     Item(usize),
+    /// Several steps at once, inside a value that is kept as text.
+    Inside(String),
 }
 
 impl Walk {
@@ -86,6 +88,10 @@ impl Walk {
                 Segment::Member(name) => {
                     text.push('.');
                     text.push_str(name);
+                }
+                Segment::Inside(path) => {
+                    text.push_str(if text.is_empty() || path.starts_with('[') { "" } else { "." });
+                    text.push_str(path);
                 }
                 Segment::Item(index) => text.push_str(&format!("[{index}]")),
             }
@@ -283,7 +289,12 @@ impl<'de> DeserializeSeed<'de> for AnyJson<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
         let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
-        Json::parse(raw.get()).map_err(|fault| self.0.fail(fault.code, without_position(&fault.message)))
+        Json::parse(raw.get()).map_err(|fault| {
+            if !fault.path.is_empty() {
+                self.0.path.borrow_mut().push(Segment::Inside(fault.path));
+            }
+            self.0.fail(fault.code, without_position(&fault.message))
+        })
     }
 }
 

@@ -4,8 +4,10 @@
 //! is opened.
 
 use super::layers::Section;
+use super::print::word;
 use super::{MERGES, NORMALIZERS, SettingsError, named, put};
 use regex::Regex;
+use spoor::core::normalize::{UNLINKABLE, normalize};
 use spoor::limits::{IDENTIFICATION_MAX_POINTS, NAME_MAX_BYTES, VALUES_PER_PROFILE_MAX};
 use spoor::settings::{DEFAULT_SOURCE, IdentificationPoint, Merges, NamespaceSettings};
 use std::collections::BTreeMap;
@@ -55,6 +57,13 @@ fn check_namespace(section: &Section, namespace: &NamespaceSettings) -> Result<(
     }
     if namespace.blocked.iter().any(|value| value.trim().is_empty()) {
         return refuse("blocked", "an empty value identifies nobody anyway".to_owned());
+    }
+    for value in &namespace.blocked {
+        if normalize(namespace.normalize, value, None) == Err(UNLINKABLE) {
+            let what = word(&NORMALIZERS, &namespace.normalize);
+            let reason = format!("{value:?} blocks nothing: it cannot be read as {what} without a country");
+            return refuse("blocked", reason);
+        }
     }
     for pattern in &namespace.blocked_patterns {
         if let Err(error) = Regex::new(pattern) {

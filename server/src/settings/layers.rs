@@ -173,6 +173,14 @@ impl Section {
         })
     }
 
+    /// A list of words; from the environment it comes as text, with commas between.
+    pub(super) fn words(&mut self, name: &str) -> Result<Option<Vec<String>>, SettingsError> {
+        self.take(name, "a list of text", |value| match value {
+            Value::String(text) => Some(text.split(',').map(|word| word.trim().to_owned()).collect()),
+            other => other.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        })
+    }
+
     pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, SettingsError> {
         self.take(name, "true or false", Value::as_bool)
     }

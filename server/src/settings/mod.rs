@@ -14,7 +14,8 @@ use identity::{Declared, read_merges, read_namespace, read_points};
 use layers::{Layers, Section};
 use spoor::limits::{ID_MAX_BYTES, INACTIVITY_MAX_MS, INACTIVITY_MIN_MS, NAME_MAX_BYTES};
 use spoor::settings::{
-    Keys, Merges, Normalizer, ProfileIds, Sessions, SourceSettings, TraitKind, TraitPolicy, TraitSettings,
+    Keys, Merges, Normalizer, ProfileIds, Sessions, SourceSettings, StoreSettings, TraitKind, TraitPolicy,
+    TraitSettings,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -80,6 +81,8 @@ impl Default for Configuration {
 pub struct ServerSettings {
     /// Where to listen; port 0 takes any that is free.
     pub listen: SocketAddr,
+    /// Names beside those of this machine under which it is called, such as by a proxy in front of it.
+    pub hosts: Vec<String>,
     /// What the log shows.
     pub log: LogLevel,
     /// How the log is written.
@@ -112,6 +115,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420),
+            hosts: Vec::new(),
             log: LogLevel::Info,
             log_format: LogFormat::Text,
             body_bytes: limits::BODY_MAX_BYTES,
@@ -246,8 +250,9 @@ pub fn load_from(flags: &Flags, environment: &[(String, String)]) -> Result<Effe
 /// Names the TOML file, as `--config` does.
 const CONFIG_VARIABLE: &str = "SPOOR_CONFIG";
 
-const SERVER_NAMES: [&str; 14] = [
+const SERVER_NAMES: [&str; 15] = [
     "listen",
+    "hosts",
     "log",
     "log_format",
     "body",
@@ -298,6 +303,7 @@ fn read(mut layers: Layers) -> Result<Effective, SettingsError> {
     put(&mut engine.store.overlay_bytes, store.size("overlay")?);
     put(&mut engine.store.segment_bytes, store.size("segment")?);
     store.finish()?;
+    check_store(&engine.store)?;
     for (name, section) in layers.section("sources")?.sections()? {
         named("sources", &name, ID_MAX_BYTES)?;
         engine.sources.insert(name, read_source(section)?);
@@ -339,6 +345,7 @@ fn read_server(mut section: Section) -> Result<ServerSettings, SettingsError> {
         server.listen = parse_address(&text)
             .ok_or_else(|| SettingsError::key(key, format!("{text} is no address such as 127.0.0.1:8420")))?;
     }
+    put(&mut server.hosts, section.words("hosts")?);
     put(&mut server.log, section.choice("log", &LOG_LEVELS)?);
     put(&mut server.log_format, section.choice("log_format", &LOG_FORMATS)?);
     put(&mut server.body_bytes, section.size("body")?);
@@ -367,6 +374,11 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 fn check_server(server: &ServerSettings) -> Result<(), SettingsError> {
     let rules = [
         (!server.listen.ip().is_loopback(), "server.listen", LOOPBACK_ONLY),
+        (
+            server.hosts.iter().any(|host| host.is_empty() || host.contains([':', '/', ' ', '*'])),
+            "server.hosts",
+            "names are expected, such as \"spoor.shop.example\", without scheme and port",
+        ),
         (server.body_bytes == 0, "server.body", "must be more than nothing"),
         (
             server.body_decompressed_bytes < server.body_bytes,
@@ -386,6 +398,11 @@ fn check_server(server: &ServerSettings) -> Result<(), SettingsError> {
         (server.body_timeout_ms == 0, "server.body_timeout", "must be more than nothing"),
         (server.request_timeout_ms == 0, "server.request_timeout", "must be more than nothing"),
         (server.idle_timeout_ms == 0, "server.idle_timeout", "must be more than nothing"),
+        (server.headers_timeout_ms > TIMEOUT_LIMIT_MS, "server.headers_timeout", TIMEOUT_TOO_LONG),
+        (server.body_timeout_ms > TIMEOUT_LIMIT_MS, "server.body_timeout", TIMEOUT_TOO_LONG),
+        (server.request_timeout_ms > TIMEOUT_LIMIT_MS, "server.request_timeout", TIMEOUT_TOO_LONG),
+        (server.idle_timeout_ms > TIMEOUT_LIMIT_MS, "server.idle_timeout", TIMEOUT_TOO_LONG),
+        (server.shutdown_timeout_ms > TIMEOUT_LIMIT_MS, "server.shutdown_timeout", TIMEOUT_TOO_LONG),
     ];
     match rules.into_iter().find(|(broken, ..)| *broken) {
         Some((_, key, reason)) => Err(SettingsError::key(key, reason)),
@@ -393,8 +410,31 @@ fn check_server(server: &ServerSettings) -> Result<(), SettingsError> {
     }
 }
 
+fn check_store(store: &StoreSettings) -> Result<(), SettingsError> {
+    let rules = [
+        (store.cache_bytes == 0, "store.cache", "must be more than nothing"),
+        (store.overlay_bytes < OVERLAY_MIN_BYTES, "store.overlay", "must be 128KiB or more"),
+        (store.segment_bytes < SEGMENT_MIN_BYTES, "store.segment", "must be 64KiB or more"),
+    ];
+    match rules.into_iter().find(|(broken, ..)| *broken) {
+        Some((_, key, reason)) => Err(SettingsError::key(key, reason)),
+        None => Ok(()),
+    }
+}
+
+/// Two generations of the smallest size that the engine makes.
+const OVERLAY_MIN_BYTES: usize = 2 * spoor::limits::GENERATION_MIN_BYTES;
+
+/// A segment is a file of its own, and the next one is there before it is needed.
+const SEGMENT_MIN_BYTES: u64 = 64 << 10;
+
+/// Whoever writes more means something else, such as no limit at all.
+const TIMEOUT_LIMIT_MS: u64 = 7 * 86_400_000;
+
 /// Far above what a process may have open, and below what a semaphore can count.
 const CONNECTIONS_LIMIT: usize = 1_000_000;
+
+const TIMEOUT_TOO_LONG: &str = "must be 7d or less";
 
 const LOOPBACK_ONLY: &str = "without keys the server listens on loopback only, since anybody who reaches it could \
      read and write everything: listen on 127.0.0.1 or [::1], and put a proxy that checks who calls in front";
@@ -440,6 +480,11 @@ fn check_source(section: &Section, source: &SourceSettings) -> Result<(), Settin
             "two capital letters (ISO 3166-1) are expected, such as \"AU\"",
         ),
         (
+            country.is_some_and(|code| !spoor::core::normalize::has_numbers(code)),
+            "default_country",
+            "no country with telephone numbers of its own has this code (ISO 3166-1)",
+        ),
+        (
             source.ids.as_deref().is_some_and(|ids| ids.trim().is_empty() || ids.len() > ID_MAX_BYTES),
             "ids",
             "the name of an id space must be 1 to 128 bytes",
@@ -455,6 +500,11 @@ fn read_trait(mut section: Section) -> Result<TraitSettings, SettingsError> {
     let mut setting =
         TraitSettings { kind: section.choice("kind", &TRAIT_KINDS)?, ..TraitSettings::default() };
     put(&mut setting.policy, section.choice("policy", &TRAIT_POLICIES)?);
+    let is_value = matches!(setting.kind, None | Some(TraitKind::Value));
+    if !is_value && setting.policy != TraitPolicy::Latest {
+        let reason = "chooses among values; counters are summed and collections united";
+        return Err(SettingsError::key(section.key("policy"), reason));
+    }
     section.finish()?;
     Ok(setting)
 }

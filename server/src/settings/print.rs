@@ -63,6 +63,7 @@ impl<'a> Printer<'a> {
         let server = &self.effective.configuration.server;
         let mut lines = self.section("server");
         lines.put("listen", server.listen.to_string());
+        lines.put("hosts", server.hosts.clone());
         lines.put("log", word(&LOG_LEVELS, &server.log));
         lines.put("log_format", word(&LOG_FORMATS, &server.log_format));
         lines.size("body", server.body_bytes);
@@ -173,6 +174,6 @@ fn quoted(name: &str) -> String {
 }
 
 /// The word that a choice is written with.
-fn word<T: PartialEq>(choices: &[(&'static str, T)], choice: &T) -> &'static str {
+pub(super) fn word<T: PartialEq>(choices: &[(&'static str, T)], choice: &T) -> &'static str {
     choices.iter().find(|(_, other)| other == choice).map_or("", |(word, _)| word)
 }

@@ -64,11 +64,23 @@ fn event(sent: &Event, field: &str) -> Result<Event, Rejection> {
             return Err(no("value_too_long", format!("{field}.identifiers.{namespace}")));
         }
     }
+    once(&sent.identifiers, &format!("{field}.identifiers"))?;
+    once(&sent.consents, &format!("{field}.consents"))?;
     traits(sent, field)?;
     if sent.consents.len() > EVENT_MAX_CONSENTS {
         return Err(no("too_many_consents", format!("{field}.consents")));
     }
     Ok(Event { id, event_type, ..sent.clone() })
+}
+
+/// Refuses a list in which a name stands twice.
+fn once<T>(list: &[(String, T)], field: &str) -> Result<(), Rejection> {
+    for (place, (name, _)) in list.iter().enumerate() {
+        if list[..place].iter().any(|(other, _)| other.trim() == name.trim()) {
+            return Err(no("name_repeated", field));
+        }
+    }
+    Ok(())
 }
 
 fn traits(sent: &Event, field: &str) -> Result<(), Rejection> {
@@ -85,6 +97,7 @@ fn traits(sent: &Event, field: &str) -> Result<(), Rejection> {
         return Err(no("too_many_traits", format!("{field}.traits")));
     }
     for (operation, list) in valued {
+        once(list, &format!("{field}.traits.{operation}"))?;
         for (name, value) in list {
             if value.as_str().len() > TRAIT_VALUE_MAX_BYTES {
                 return Err(no("value_too_long", format!("{field}.traits.{operation}.{name}")));

@@ -2,7 +2,7 @@
 
 use super::{Device, DeviceKey, Fragment, Identifier, Model, SessionRow};
 use spoor::limits::SESSION_MAX_OTHER_PROFILES;
-use spoor::settings::{ProfileIds, Sessions};
+use spoor::settings::{Keys, ProfileIds, Sessions};
 use spoor::{Event, Reason, Timestamp, TrackRequest};
 
 /// What was sent to name a profile, looked up.
@@ -142,7 +142,7 @@ impl Model {
             Some(_) if new => self.take(&sent, bare, stamp, made),
             Some(current) => {
                 let owner = self.given_back(current);
-                self.meet(row, owner, &sent);
+                self.meet(&source, row, owner, &sent);
                 if self.sessions[row].shared {
                     made.warn("session_shared");
                     self.take(&sent, bare, stamp, made)
@@ -155,9 +155,9 @@ impl Model {
                 }
             }
         };
-        let given_back = self.sessions[row].current.is_some_and(|current| {
-            current != fragment && self.given_back(current) == fragment
-        });
+        let given_back = self.sessions[row]
+            .current
+            .is_some_and(|current| current != fragment && self.given_back(current) == fragment);
         self.open_part(row, fragment, given_back);
         Chosen { session: ChosenSession::Row(row), fragment: Some(fragment), reason }
     }
@@ -228,27 +228,32 @@ impl Model {
     }
 
     /// Counts the known people other than its own that a session meets; the fourth shows that it is shared.
-    fn meet(&mut self, row: usize, owner: usize, sent: &Sent) {
+    fn meet(&mut self, source: &str, row: usize, owner: usize, sent: &Sent) {
         let Sent::Known(device) = *sent else { return };
-        let own = self.fragments[owner].device;
+        // A public source's answers show when a session is shared, and must not show who is one person.
+        let public = self.source(source).keys == Keys::Public;
+        let counted_for = |fragment: usize| {
+            if public { self.fragments[fragment].device } else { self.person(fragment)[0] }
+        };
+        let own = counted_for(owner);
+        let own_device = self.fragments[owner].device;
         let holder = self.devices[device].holder;
-        if own == device || self.same_person(holder, owner) || self.devices[own].provisional {
+        let newcomer = counted_for(holder);
+        if own_device == device || own == newcomer || self.devices[own_device].provisional {
             return;
         }
-        if self.sessions[row].met.iter().any(|&met| self.same_person(met, holder)) {
+        if self.sessions[row].met.iter().any(|&met| counted_for(met) == newcomer) {
             return;
         }
-        self.sessions[row].met.push(holder);
-        let mut people: Vec<usize> = Vec::new();
-        for &met in &self.sessions[row].met {
-            let oldest = self.person(met)[0];
-            if !people.contains(&oldest) && !self.same_person(met, owner) {
-                people.push(oldest);
+        let mut others: Vec<usize> = Vec::new();
+        for other in self.sessions[row].met.iter().copied().chain([holder]).map(counted_for) {
+            if !others.contains(&other) && other != own {
+                others.push(other);
             }
         }
-        if people.len() > SESSION_MAX_OTHER_PROFILES {
-            self.sessions[row].shared = true;
-        }
+        let shared = others.len() > SESSION_MAX_OTHER_PROFILES;
+        self.sessions[row].met.push(holder);
+        self.sessions[row].shared |= shared;
     }
 
     /// The holder of the device that was sent, made if its source may name it, or of a new one.

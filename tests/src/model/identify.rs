@@ -4,6 +4,7 @@ use super::{Identifier, Model};
 use regex::Regex;
 use serde_json::Value;
 use spoor::core::normalize::normalize;
+use spoor::limits::EVENT_MAX_IDENTIFIERS;
 use spoor::settings::{IdentificationPoint, Keys, Merges, NamespaceSettings};
 use spoor::{Event, Json, TrackRequest};
 
@@ -33,6 +34,16 @@ impl Brought {
 impl Model {
     /// What an event brings, each identifier once, in the order in which they are decided.
     pub(super) fn brought(&self, request: &TrackRequest, event: &Event) -> Vec<Brought> {
+        self.brought_of_all(request, event).0
+    }
+
+    /// Whether an event's identification points find more than an event may bring.
+    pub(super) fn brings_too_many(&self, request: &TrackRequest, event: &Event) -> bool {
+        self.brought_of_all(request, event).1
+    }
+
+    /// What an event brings, and whether it would bring more.
+    fn brought_of_all(&self, request: &TrackRequest, event: &Event) -> (Vec<Brought>, bool) {
         let source_name = request.source.as_deref().unwrap_or_default();
         let source = self.source(source_name);
         let vouched = source.keys == Keys::Secret;
@@ -41,11 +52,16 @@ impl Model {
             .iter()
             .map(|(namespace, value)| (namespace.clone(), value.clone(), vouched))
             .collect();
+        let mut found: Vec<(String, String, bool)> = Vec::new();
         for point in &self.settings.identification {
             if matches(&point.event, &event.event_type) && matches(&point.source, source_name) {
-                said.extend(at_point(point, request, event, vouched));
+                found.extend(at_point(point, request, event, vouched));
             }
         }
+        found.sort_by_key(|(namespace, ..)| self.rank(namespace));
+        let mut too_many = found.len() > EVENT_MAX_IDENTIFIERS;
+        found.truncate(EVENT_MAX_IDENTIFIERS);
+        said.extend(found);
         let country = source.default_country.as_deref();
         let mut all: Vec<Brought> = Vec::new();
         for (namespace, raw, verified) in said {
@@ -60,19 +76,25 @@ impl Model {
                 None => all.push(Brought { namespace, raw, identifier, verified, attach_only: None }),
             }
         }
+        too_many |= all.len() > EVENT_MAX_IDENTIFIERS;
+        all.truncate(EVENT_MAX_IDENTIFIERS);
         for brought in &mut all {
             brought.attach_only = self.attach_only(&brought.namespace, source.merges, brought.verified);
         }
         all.sort_by_key(|brought| {
-            let settings = self.settings.identifiers.get(&brought.namespace);
-            let (unique, priority) = settings.map_or((false, u32::MAX), |set| (set.unique, set.priority));
             let value = match &brought.identifier {
                 Ok(identifier) => identifier.value.clone(),
                 Err(_) => brought.raw.clone(),
             };
-            (!unique, priority, brought.namespace.clone(), value)
+            (self.rank(&brought.namespace), brought.namespace.clone(), value)
         });
-        all
+        (all, too_many)
+    }
+
+    /// What is decided first has the lower one.
+    fn rank(&self, namespace: &str) -> (bool, u32) {
+        let settings = self.settings.identifiers.get(namespace);
+        settings.map_or((true, u32::MAX), |settings| (!settings.unique, settings.priority))
     }
 
     /// The identifier that a value is, or why it identifies nobody.
@@ -156,7 +178,7 @@ fn at_point(
         for value in values {
             let text = match value {
                 Value::String(text) => text,
-                Value::Number(number) => number.to_string(),
+                Value::Number(number) if !number.is_f64() => number.to_string(),
                 _ => continue,
             };
             said.push((namespace.clone(), text, vouched || point.verified));

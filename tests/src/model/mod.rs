@@ -215,21 +215,17 @@ enum Place {
 }
 
 /// Within what an event id is unique.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Scope {
     Session {
         space: String,
         id: String,
     },
     Device(usize),
-    /// An unknown profile id that was not adopted.
-    Text {
-        source: String,
-        profile: String,
-    },
     /// A user of a backend without a device so far.
     Key(DeviceKey),
-    Source(String),
+    /// Nobody: the request, with this event alone.
+    Content(Box<TrackRequest>),
 }
 
 #[derive(Debug, Clone)]

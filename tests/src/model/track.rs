@@ -5,11 +5,14 @@ use super::choose::{Chosen, ChosenSession, Made, Sent};
 use super::resolve::Moment;
 use super::{DeviceKey, EventRow, Input, Model, Place, Scope};
 use spoor::limits::{CLOCK_TOLERANCE_MS, FUTURE_TOLERANCE_MS};
-use spoor::settings::ProfileIds;
+use spoor::settings::{Keys, ProfileIds};
 use spoor::{
     Event, EventReply, EventSeq, EventStatus, LinkOutcome, LinkReply, Origin, ProfileReply, Reason,
     Rejection, Reply, SessionReply, Timestamp, TrackRequest,
 };
+
+/// Reasons that lie in what was sent.
+const FAULTS: [&str; 5] = ["profile_less", "unknown_namespace", "junk", "unlinkable", "two_values"];
 
 /// Where one event of a request ended up.
 struct Outcome {
@@ -34,7 +37,7 @@ impl Model {
             // Whoever sends an id that is known speaks of that device, whatever else its events carry.
             let by_id = matches!(self.sent(&request, None), Sent::Known(_) | Sent::New(_));
             let key = self.backend_key(&request, event).filter(|_| !by_id);
-            let scope = self.scope(&request, key.as_ref());
+            let scope = self.scope(&request, key.as_ref(), event);
             if let Some(row) = self.first_of(&scope, event) {
                 outcomes.push(Outcome { row, reply: self.duplicate(row) });
                 continue;
@@ -52,7 +55,7 @@ impl Model {
                 Some((_, chosen)) => chosen,
                 None => self.choose(&request, key.as_ref(), stamp, time.0, &mut made),
             };
-            let scope = self.scope(&request, key.as_ref());
+            let scope = self.scope(&request, key.as_ref(), event);
             // Somebody else may sit there; it was found all the same.
             choices.push((key.clone(), chosen.clone()));
             let (outcome, chosen) = self.store(&request, event, scope, chosen, stamp, time, &mut made);
@@ -68,22 +71,23 @@ impl Model {
         Ok(self.reply(&request, outcomes, &choices, &made))
     }
 
-    fn scope(&self, request: &TrackRequest, key: Option<&DeviceKey>) -> Scope {
+    fn scope(&self, request: &TrackRequest, key: Option<&DeviceKey>, event: &Event) -> Scope {
         let source = request.source.clone().unwrap_or_default();
         if let Some(id) = &request.session {
             return Scope::Session { space: self.space(&source), id: id.clone() };
         }
-        // The profile id comes first, whether it is known or not; then the user of the backend.
-        let by_id = self.sent(request, None);
-        match (by_id, &request.profile, key) {
-            (Sent::Known(device), ..) => Scope::Device(device),
-            (Sent::New(key), ..) => Scope::Key(key),
-            (Sent::Unknown, Some(profile), _) => Scope::Text { source, profile: profile.clone() },
-            (_, _, Some(key)) => match self.sent(request, Some(key)) {
-                Sent::Known(device) => Scope::Device(device),
-                _ => Scope::Key(key.clone()),
-            },
-            _ => Scope::Source(source),
+        match self.sent(request, key) {
+            Sent::Known(device) => Scope::Device(device),
+            Sent::New(key) => Scope::Key(key),
+            // Who names nobody is known by what they say.
+            Sent::Unknown | Sent::Nothing => Scope::Content(Box::new(TrackRequest {
+                source: request.source.clone(),
+                profile: request.profile.clone().filter(|_| !request.profile_less),
+                profile_less: request.profile_less,
+                context: request.context.clone(),
+                events: vec![event.clone()],
+                ..TrackRequest::default()
+            })),
         }
     }
 
@@ -188,8 +192,13 @@ impl Model {
     /// An identifier shows that a device is somebody's, unless its source says so of every device.
     fn end_provisional(&mut self, source: &str, fragment: Option<usize>, links: &[LinkReply]) {
         let trusted = self.source(source).profile_ids == ProfileIds::Client;
-        let told =
-            |link: &LinkReply| !matches!(link.outcome, LinkOutcome::Refused | LinkOutcome::Quarantined);
+        let public = self.source(source).keys == Keys::Public;
+        let told = |link: &LinkReply| match link.outcome {
+            // What became of a sound value must not show in what becomes of the device.
+            LinkOutcome::Refused => public && !link.code.is_some_and(|code| FAULTS.contains(&code)),
+            LinkOutcome::Quarantined => public,
+            _ => true,
+        };
         if let Some(fragment) = fragment
             && !trusted
             && links.iter().any(told)
@@ -221,7 +230,7 @@ impl Model {
         let sessions: Vec<SessionReply> =
             outcomes.iter().map(|outcome| self.session_reply(outcome.row, made)).collect();
         let profiles: Vec<Option<usize>> =
-            outcomes.iter().map(|outcome| self.events[outcome.row].fragment).collect();
+            outcomes.iter().map(|outcome| self.fragment_told(request, self.events[outcome.row].fragment?)).collect();
         let own_session = sessions.iter().any(|session| session.id != sessions[0].id);
         let own_profile = profiles.iter().any(|profile| *profile != profiles[0]);
         let profile = outcomes.last().and_then(|outcome| {
@@ -232,10 +241,14 @@ impl Model {
         let events = outcomes
             .into_iter()
             .zip(sessions.into_iter().zip(profiles))
-            .map(|(outcome, (session, profile))| EventReply {
-                session: own_session.then_some(session),
-                profile: profile.filter(|_| own_profile).map(|fragment| self.fragments[fragment].id.clone()),
-                ..outcome.reply
+            .zip(&request.events)
+            .map(|((outcome, (session, profile)), event)| {
+                let mut reply = outcome.reply;
+                if self.brings_too_many(request, event) {
+                    reply.warnings.push("identifiers_max");
+                }
+                let profile = profile.filter(|_| own_profile).map(|told| self.fragments[told].id.clone());
+                EventReply { session: own_session.then_some(session), profile, ..reply }
             })
             .collect();
         Reply { profile, session, events, warnings: made.warnings.clone() }
@@ -274,12 +287,19 @@ impl Model {
             (None, Sent::Known(_)) => Reason::SessionOwner,
             (None, _) => Reason::Recovered,
         };
+        let told = self.fragment_told(request, fragment)?;
         Some(ProfileReply {
-            id: self.fragments[fragment].id.clone(),
+            id: self.fragments[told].id.clone(),
             primary_id: self.primary_id(fragment),
             reason,
-            created: made.fragments.contains(&fragment),
+            created: made.fragments.contains(&told),
         })
+    }
+
+    /// The fragment that an answer names for an event's own: of a public source, the one that the device was made with.
+    fn fragment_told(&self, request: &TrackRequest, fragment: usize) -> Option<usize> {
+        let public = self.source(request.source.as_deref()?).keys == Keys::Public;
+        Some(if public { self.devices[self.fragments[fragment].device].first } else { fragment })
     }
 }
 

@@ -208,10 +208,8 @@ fn planned(link: &Link, names: &mut Names) -> String {
 pub(super) fn link(link: &Link, names: &mut Names) -> String {
     let ends = ends(link, names);
     let verified = if link.verified { " verified" } else { "" };
-    let [first, last] =
-        [(link.first_seq, link.first_seen), (link.last_seq, link.last_seen)].map(|(seq, time)| {
-            format!("{} {}", names.sequence(seq.0), clock(time))
-        });
+    let [first, last] = [(link.first_seq, link.first_seen), (link.last_seq, link.last_seen)]
+        .map(|(seq, time)| format!("{} {}", names.sequence(seq.0), clock(time)));
     format!("{ends} {}{verified} first {first} last {last}", link.state.as_str())
 }
 
