@@ -230,7 +230,7 @@ impl Model {
         let sessions: Vec<SessionReply> =
             outcomes.iter().map(|outcome| self.session_reply(outcome.row, made)).collect();
         let profiles: Vec<Option<usize>> =
-            outcomes.iter().map(|outcome| self.told(request, self.events[outcome.row].fragment?)).collect();
+            outcomes.iter().map(|outcome| self.fragment_told(request, self.events[outcome.row].fragment?)).collect();
         let own_session = sessions.iter().any(|session| session.id != sessions[0].id);
         let own_profile = profiles.iter().any(|profile| *profile != profiles[0]);
         let profile = outcomes.last().and_then(|outcome| {
@@ -287,7 +287,7 @@ impl Model {
             (None, Sent::Known(_)) => Reason::SessionOwner,
             (None, _) => Reason::Recovered,
         };
-        let told = self.told(request, fragment)?;
+        let told = self.fragment_told(request, fragment)?;
         Some(ProfileReply {
             id: self.fragments[told].id.clone(),
             primary_id: self.primary_id(fragment),
@@ -297,7 +297,7 @@ impl Model {
     }
 
     /// The fragment that an answer names for an event's own: of a public source, the one that the device was made with.
-    fn told(&self, request: &TrackRequest, fragment: usize) -> Option<usize> {
+    fn fragment_told(&self, request: &TrackRequest, fragment: usize) -> Option<usize> {
         let public = self.source(request.source.as_deref()?).keys == Keys::Public;
         Some(if public { self.devices[self.fragments[fragment].device].first } else { fragment })
     }
