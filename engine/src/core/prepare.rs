@@ -155,6 +155,7 @@ fn prepare_event(
     check_length(&event.event_type, "type_empty", "name_too_long", NAME_MAX_BYTES, || at("type"))?;
     check_object(event.properties.as_ref(), "properties").map_err(|fault| relocate(fault, index))?;
     check_object(event.context.as_ref(), "context").map_err(|fault| relocate(fault, index))?;
+    check_blanks(at("identifiers"), &event.identifiers)?;
     trim_names(event);
     check_identifiers(event, &at)?;
     check_consents(event, &at)?;
@@ -238,9 +239,20 @@ fn check_names<'a>(field: String, names: impl Iterator<Item = &'a String>) -> Re
     }
 }
 
+/// A namespace may have several values, under one name: not under names that differ in the blanks around them.
+fn check_blanks(field: String, identifiers: &[(String, String)]) -> Result<(), Rejection> {
+    let has_blanks = |name: &str| name.trim().len() != name.len();
+    for (name, _) in identifiers.iter().filter(|(name, _)| has_blanks(name)) {
+        if identifiers.iter().any(|(other, _)| other != name && other.trim() == name.trim()) {
+            let message = format!("{:?} stands there more than once", name.trim());
+            return Err(Rejection::new("name_repeated", field, message));
+        }
+    }
+    Ok(())
+}
+
 fn check_identifiers(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), Rejection> {
     too_many("too_many_identifiers", at("identifiers"), event.identifiers.len(), EVENT_MAX_IDENTIFIERS)?;
-    check_names(at("identifiers"), event.identifiers.iter().map(|(namespace, _)| namespace))?;
     for (namespace, value) in &event.identifiers {
         check_length(namespace, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("identifiers"))?;
         if value.len() > IDENTIFIER_MAX_BYTES {

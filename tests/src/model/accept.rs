@@ -60,11 +60,14 @@ fn event(sent: &Event, field: &str) -> Result<Event, Rejection> {
         return Err(no("too_many_identifiers", format!("{field}.identifiers")));
     }
     for (namespace, value) in &sent.identifiers {
+        let twin = |(other, _): &(String, String)| other != namespace && other.trim() == namespace.trim();
+        if sent.identifiers.iter().any(twin) {
+            return Err(no("name_repeated", format!("{field}.identifiers")));
+        }
         if value.len() > IDENTIFIER_MAX_BYTES {
             return Err(no("value_too_long", format!("{field}.identifiers.{namespace}")));
         }
     }
-    once(&sent.identifiers, &format!("{field}.identifiers"))?;
     once(&sent.consents, &format!("{field}.consents"))?;
     traits(sent, field)?;
     if sent.consents.len() > EVENT_MAX_CONSENTS {
