@@ -192,15 +192,16 @@ impl Committer {
     pub fn send(&mut self, group: &mut Group, version: Version, decided: Vec<Decided>) -> Result<(), Error> {
         let group = std::mem::replace(group, self.next_group());
         let flight = Flight { group, version, decided };
-        let Some(flights) = &self.flights else { return Err(gone()) };
-        match flights.send(flight) {
-            Ok(()) => {
-                self.in_flight = true;
-                Ok(())
-            }
-            Err(failed) => {
+        let unsent = match &self.flights {
+            Some(flights) => flights.send(flight).err().map(crossbeam_channel::SendError::into_inner),
+            None => Some(flight),
+        };
+        self.in_flight = unsent.is_none();
+        match unsent {
+            None => Ok(()),
+            Some(flight) => {
                 self.runway.shared.fail(&gone());
-                answer(failed.into_inner().decided, &Err(gone()));
+                answer(flight.decided, &Err(gone()));
                 Err(gone())
             }
         }
