@@ -13,7 +13,8 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use spoor::settings::NamespaceSettings;
 use spoor::{Act, Answer, Engine, Event, Reply, Settings, TrackError, TrackRequest};
-use spoor_benches::Fault;
+use spoor_benches::{Fault, report};
+use spoor_benches::usage::Usage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -271,11 +272,13 @@ fn share(events: u64) -> Result<(), Fault> {
             let email = ("email", format!("person-{}@shop.example", device / DEVICES_PER_PERSON));
             request(format!("device-{device}"), 1, Some(email).filter(|_| links && no.is_multiple_of(5)))
         };
-        let begun = Instant::now();
+        let before = Usage::now()?;
         store(&engine, (0..events).map(one), events, |_| {})?;
         engine.checkpoint()?;
+        let spent = Usage::now()?.since(&before);
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let rate = events as f64 / begun.elapsed().as_secs_f64();
+        let count = events as f64;
+        let rate = count / spent.seconds;
         let status = engine.status();
         println!(
             "{:<28} {rate:>9.0} events/s, {} fragments in {} profiles",
@@ -283,6 +286,8 @@ fn share(events: u64) -> Result<(), Fault> {
             status.fragments,
             status.profiles
         );
+        let result = report::Result::new("    CPU us an event", events, &spent, 0, 0);
+        print!("{}", report::threads(&[result]));
         engine.close()?;
         Ok(rate)
     };
