@@ -394,8 +394,7 @@ fn all_requests_and_records(values: &mut Values) {
     ] {
         let command = request.as_ref().map(encode_command);
         let cause = command.as_ref().map_or(Cause::Engine, |command| Cause::Request(command));
-        let mut bytes = Vec::new();
-        encode_record(&mut bytes, stamp, drew, cause, &decision);
+        let bytes = encode_record(&mut Vec::new(), stamp, drew, cause, &decision).concat();
         let Some(kept) = values.bytes(&format!("record {name}"), &bytes) else { continue };
         let path = Path::new(name);
         let view = RecordView::parse(&kept, path).unwrap();
@@ -421,8 +420,8 @@ fn all_acts(values: &mut Values, stamp: Stamp) {
         ("unblock", Act::Unblock { identifier }),
     ] {
         let decision = Decision { effects: vec![Effect::Acted] };
-        let mut bytes = Vec::new();
-        encode_record(&mut bytes, stamp, false, Cause::Act(&encode_act(&act)), &decision);
+        let act_bytes = encode_act(&act);
+        let bytes = encode_record(&mut Vec::new(), stamp, false, Cause::Act(&act_bytes), &decision).concat();
         let Some(kept) = values.bytes(&format!("record {name}"), &bytes) else { continue };
         let path = Path::new(name);
         let view = RecordView::parse(&kept, path).unwrap();

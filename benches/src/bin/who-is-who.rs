@@ -13,8 +13,8 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use spoor::settings::NamespaceSettings;
 use spoor::{Act, Answer, Engine, Event, Reply, Settings, TrackError, TrackRequest};
-use spoor_benches::{Fault, report};
 use spoor_benches::usage::Usage;
+use spoor_benches::{Fault, report};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -60,6 +60,10 @@ enum Mode {
         /// Events of each of the four runs.
         #[arg(long, default_value_t = 500_000)]
         events: u64,
+        /// Events of a device. The fewer, the more of the links are the first of their device: of ten, two thirds;
+        /// of 23, as the shop in `tests/data` has, a quarter.
+        #[arg(long, default_value_t = 23)]
+        events_per_device: u64,
     },
 }
 
@@ -67,7 +71,7 @@ fn main() -> Result<(), Fault> {
     match Options::parse().mode {
         Mode::Merge { largest } => merge(largest),
         Mode::Crowd { fragments, undos } => crowd(fragments, undos),
-        Mode::Share { events } => share(events),
+        Mode::Share { events, events_per_device } => share(events, events_per_device),
     }
 }
 
@@ -261,14 +265,14 @@ fn others(engine: &Engine, work: impl FnOnce() -> Result<(), Fault>) -> Result<H
     worked.map(|()| times)
 }
 
-fn share(events: u64) -> Result<(), Fault> {
+fn share(events: u64, events_per_device: u64) -> Result<(), Fault> {
     /// Devices that send at once (a prime, so that each links in its turn), and how many of them one person has.
     const DEVICES: u64 = 19_997;
     const DEVICES_PER_PERSON: u64 = 3;
     let run = |links: bool| -> Result<f64, Fault> {
         let (engine, _dir) = open()?;
         let one = |no: u64| {
-            let device = (no * 7_919) % DEVICES + no / (DEVICES * 10) * DEVICES;
+            let device = (no * 7_919) % DEVICES + no / (DEVICES * events_per_device) * DEVICES;
             let email = ("email", format!("person-{}@shop.example", device / DEVICES_PER_PERSON));
             request(format!("device-{device}"), 1, Some(email).filter(|_| links && no.is_multiple_of(5)))
         };

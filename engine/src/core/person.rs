@@ -233,20 +233,25 @@ pub fn join_persons<S: State>(
             changed: seq,
         },
     );
-    put_joined(state, parent, tally, traits, consents);
-    Ok(())
+    put_joined(state, parent, tally, traits, consents)
 }
 
+/// No row says the same as an empty one, so none is made.
 fn put_joined<S: State>(
     state: &mut S,
     root: FragmentNo,
     tally: TallyRow,
     traits: TraitsRow,
     consents: PersonConsentsRow,
-) {
+) -> Result<(), Error> {
     state.put_person_tallies(root, tally);
-    state.put_person_traits(root, traits);
-    state.put_person_consents(root, consents);
+    if !traits.0.is_empty() || state.person_traits(&root)?.is_some() {
+        state.put_person_traits(root, traits);
+    }
+    if !consents.0.is_empty() || state.person_consents(&root)?.is_some() {
+        state.put_person_consents(root, consents);
+    }
+    Ok(())
 }
 
 fn union<T: Ord + Copy>(one: &[T], other: &[T]) -> Vec<T> {
@@ -330,7 +335,7 @@ pub fn rebuild_person<S: State>(
     state.put_fragments(root, row);
     state.put_persons(root, PersonRow { changed: seq, ..person });
     if several {
-        put_joined(state, root, tally, traits, consents);
+        put_joined(state, root, tally, traits, consents)?;
     }
     Ok(())
 }

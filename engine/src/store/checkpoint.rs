@@ -9,7 +9,7 @@ use super::index::{CheckpointWriter, Index, TableId};
 use super::log::LogPosition;
 use super::overlay::{Generation, Keyed};
 use super::postings::{CHUNK_MAX_EVENTS, chunk_key, encode_chunk};
-use crate::core::rows::{Counters, PartRow};
+use crate::core::rows::{Counters, ListKind, PartRow};
 use crate::error::Error;
 use crate::ids::{FragmentNo, PartNo};
 use crate::time::Timestamp;
@@ -140,6 +140,10 @@ fn write_session_parts(writer: &mut CheckpointWriter<'_>, frozen: &Generation) -
 fn write_lists(writer: &mut CheckpointWriter<'_>, frozen: &Generation) -> Result<(), Error> {
     let mut keys = Vec::with_capacity(frozen.lists.length());
     for (list, items) in frozen.lists.all() {
+        if list.kind == ListKind::Identifiers {
+            // A link has a row of its own, under the same fragment.
+            continue;
+        }
         for (_, item) in items {
             let mut key = list.key_bytes();
             key.extend_from_slice(&item.to_be_bytes());

@@ -95,9 +95,6 @@ impl KeyBytes for PairKey {
     }
 }
 
-/// Where an item stands in the key of its row.
-pub const LIST_ITEM_AT: usize = 9;
-
 impl KeyBytes for ListKey {
     fn write_key(&self, out: &mut Vec<u8>) {
         out.push(self.kind as u8);

@@ -11,12 +11,12 @@ use super::postings::{chunk_key, decode_chunk};
 use super::record::RecordView;
 use crate::core::person::Prepared;
 use crate::core::repeats::event_at;
-use crate::core::rows::{Counters, ListKey, Posting, RepeatKey};
+use crate::core::rows::{Counters, ListKey, ListKind, Posting, RepeatKey};
 use crate::core::view::{KnownEvent, State, View};
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, PartNo, SessionNo};
 use crate::store::base::Born;
-use crate::store::codec::{KeyBytes, LIST_ITEM_AT};
+use crate::store::codec::KeyBytes;
 use crate::store::index::{Order, TableId};
 use std::path::Path;
 use std::sync::Arc;
@@ -204,14 +204,9 @@ impl Layers {
     fn list(&self, key: ListKey, at: u64, max: usize) -> Result<Vec<u64>, Error> {
         let mut items = Vec::new();
         if !key.born_after(&self.base.counters) {
-            let prefix = key.key_bytes();
-            let mut from = prefix.clone();
-            from.extend_from_slice(&0_u64.to_be_bytes());
-            let mut to = prefix;
-            to.extend_from_slice(&u64::MAX.to_be_bytes());
-            for row in self.base.reader().range(TableId::Lists, &from, Some(&to), Order::Ascending)?.take(max)
-            {
-                items.push(number_at(&row?.0, LIST_ITEM_AT));
+            let (table, from, to) = listed(key);
+            for row in self.base.reader().range(table, &from, Some(&to), Order::Ascending)?.take(max) {
+                items.push(number_at(&row?.0, from.len() - size_of::<u64>()));
             }
         }
         for generation in self.frozen.iter().chain([&self.active]) {
@@ -240,6 +235,17 @@ impl Layers {
         }
         Ok(events)
     }
+}
+
+/// Where the index has the items of a list: the keys from the first to the second end with them.
+fn listed(key: ListKey) -> (TableId, Vec<u8>, Vec<u8>) {
+    let (table, prefix) = match key.kind {
+        // The keys of a fragment's links say it already.
+        ListKind::Identifiers => (TableId::Links, FragmentNo(key.of).key_bytes()),
+        _ => (TableId::Lists, key.key_bytes()),
+    };
+    let with = |item: u64| [&prefix[..], &item.to_be_bytes()].concat();
+    (table, with(0), with(u64::MAX))
 }
 
 /// The big-endian u64 at byte `from` of a key; 0 if the key is too short.

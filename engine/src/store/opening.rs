@@ -38,7 +38,7 @@ use std::thread::JoinHandle;
 
 /// Number of the format of the index's rows. Raised with every change of a row, a key or a fold: an index of
 /// another format is rebuilt from the log.
-pub const INDEX_FORMAT: u32 = 3;
+pub const INDEX_FORMAT: u32 = 4;
 
 /// Share of the cache that rows at hand may take; the rest is the index's page cache.
 const AT_HAND_SHARE: usize = 4;

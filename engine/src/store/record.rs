@@ -61,8 +61,16 @@ pub enum Cause<'a> {
     Engine,
 }
 
-/// Writes a record's bytes to `out`, which is cleared first.
-pub fn encode_record(out: &mut Vec<u8>, stamp: Stamp, drew: bool, cause: Cause<'_>, decision: &Decision) {
+/// The bytes of a record, in the three parts of which they are the concatenation: what is before the command, the
+/// command, and what is after it. The first and the last are made in `out`, which is cleared first.
+#[must_use]
+pub fn encode_record<'a>(
+    out: &'a mut Vec<u8>,
+    stamp: Stamp,
+    drew: bool,
+    cause: Cause<'a>,
+    decision: &Decision,
+) -> [&'a [u8]; 3] {
     out.clear();
     out.push(RECORD_VERSION);
     let (command, is_act) = match cause {
@@ -77,8 +85,10 @@ pub fn encode_record(out: &mut Vec<u8>, stamp: Stamp, drew: bool, cause: Cause<'
     }
     let length = u32::try_from(command.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(command);
+    let before = out.len();
     encode_into(out, decision);
+    let (before, after) = out.split_at(before);
+    [before, command, after]
 }
 
 /// A record, parsed as far as its borders.

@@ -323,8 +323,8 @@ impl Writer {
             return if decision.effects.is_empty() { Ok(()) } else { Err(unnumbered()) };
         }
         let record = &mut self.progress.record;
-        encode_record(record, stamp, drew, cause, decision);
-        self.staging.group.push(seqs, &[record]).map_err(|_| too_large())
+        let parts = encode_record(record, stamp, drew, cause, decision);
+        self.staging.group.push(seqs, &parts).map_err(|_| too_large())
     }
 
     /// Appends the group, syncs it, shows it to readers and answers those who wait, all before it returns.

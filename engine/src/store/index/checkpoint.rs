@@ -9,7 +9,7 @@ use redb::{CursorError, Key, ReadableTable, Table, TableDefinition, Value, Write
 
 use super::faults;
 use super::reader::{IndexReader, fitted};
-use super::tables::{AnyBytes, NumberKey, RepeatKey, RepeatValue, Shape, TableId};
+use super::tables::{self, RepeatKey, RepeatValue, Shape, TableId, as_shape};
 use crate::error::Error;
 
 /// Writes the rows of a checkpoint. Nothing is durable or visible before the checkpoint is done.
@@ -39,11 +39,7 @@ impl CheckpointWriter<'_> {
         rows: impl IntoIterator<Item = (K, Option<V>)>,
     ) -> Result<(), Error> {
         let rows = rows.into_iter();
-        match table.shape() {
-            Shape::Bytes => self.write_as::<AnyBytes, AnyBytes, _, _>(table, rows),
-            Shape::Numbered => self.write_as::<NumberKey, AnyBytes, _, _>(table, rows),
-            Shape::Repeats => self.write_as::<RepeatKey, RepeatValue, _, _>(table, rows),
-        }
+        as_shape!(table.shape(), K, V => self.write_as::<K, V, _, _>(table, rows))
     }
 
     /// Puts rows into [`TableId::Repeats`]; as [`CheckpointWriter::write`].

@@ -39,7 +39,7 @@ pub use tables::{NUMBER_BYTES, REPEAT_KEY_BYTES, REPEAT_VALUE_BYTES, Shape, Tabl
 use crate::error::Error;
 use crate::store::disk::{Disk, parent};
 use paced::{PacedFile, Slicing};
-use tables::{ABOUT, ABOUT_FORMAT, ABOUT_META, AnyBytes, NumberKey, RepeatKey, RepeatValue};
+use tables::{ABOUT, ABOUT_FORMAT, ABOUT_META, as_shape};
 
 /// How to open an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,17 +214,9 @@ fn create_tables(database: &Database, format: u32) -> Result<(), redb::Error> {
     let transaction = begin(database)?;
     for table in TableId::ALL {
         let name = table.name();
-        match table.shape() {
-            Shape::Bytes => {
-                transaction.open_table(TableDefinition::<AnyBytes, AnyBytes>::new(name))?;
-            }
-            Shape::Numbered => {
-                transaction.open_table(TableDefinition::<NumberKey, AnyBytes>::new(name))?;
-            }
-            Shape::Repeats => {
-                transaction.open_table(TableDefinition::<RepeatKey, RepeatValue>::new(name))?;
-            }
-        }
+        as_shape!(table.shape(), K, V => {
+            transaction.open_table(TableDefinition::<K, V>::new(name))?;
+        });
     }
     put_about(&transaction, ABOUT_FORMAT, &format.to_le_bytes())?;
     Ok(transaction.commit()?)

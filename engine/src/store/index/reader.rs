@@ -18,7 +18,10 @@ use redb::{
 };
 
 use super::faults;
-use super::tables::{ABOUT, ABOUT_META, AnyBytes, NumberKey, RepeatKey, RepeatValue, Shape, TableId};
+use super::tables::{
+    ABOUT, ABOUT_META, AnyBytes, ItemKey, NumberKey, PairKey, RepeatKey, RepeatValue, Shape, TableId,
+    TripleKey,
+};
 use crate::error::Error;
 
 /// A state of the index. Cheap to clone; may be used from many threads.
@@ -34,7 +37,24 @@ struct Inner {
 enum Opened {
     Bytes(ReadOnlyTable<AnyBytes, AnyBytes>),
     Numbered(ReadOnlyTable<NumberKey, AnyBytes>),
+    Paired(ReadOnlyTable<PairKey, AnyBytes>),
+    Items(ReadOnlyTable<ItemKey, ()>),
+    Triples(ReadOnlyTable<TripleKey, ()>),
     Repeats(ReadOnlyTable<RepeatKey, RepeatValue>),
+}
+
+/// Does `$body` with the table, whatever its shape.
+macro_rules! in_table {
+    ($opened:expr, $table:ident => $body:expr) => {
+        match $opened {
+            Opened::Bytes($table) => $body,
+            Opened::Numbered($table) => $body,
+            Opened::Paired($table) => $body,
+            Opened::Items($table) => $body,
+            Opened::Triples($table) => $body,
+            Opened::Repeats($table) => $body,
+        }
+    };
 }
 
 /// Which end of a range comes first.
@@ -123,11 +143,7 @@ impl IndexReader {
         key: &[u8],
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, Error> {
-        match self.table(table)? {
-            Opened::Bytes(table) => self.get_in(table, key, read),
-            Opened::Numbered(table) => self.get_in(table, key, read),
-            Opened::Repeats(table) => self.get_in(table, key, read),
-        }
+        in_table!(self.table(table)?, table => self.get_in(table, key, read))
     }
 
     /// The value of a key of [`TableId::Repeats`].
@@ -151,11 +167,7 @@ impl IndexReader {
         if to.is_some_and(|to| from >= to) {
             return Ok(Rows { rows: None, path: self.0.path.clone() });
         }
-        match self.table(table)? {
-            Opened::Bytes(table) => self.range_in(table, from, to, order),
-            Opened::Numbered(table) => self.range_in(table, from, to, order),
-            Opened::Repeats(table) => self.range_in(table, from, to, order),
-        }
+        in_table!(self.table(table)?, table => self.range_in(table, from, to, order))
     }
 
     /// Number of rows. Costs one read.
@@ -164,11 +176,7 @@ impl IndexReader {
     /// As [`IndexReader::meta`].
     pub fn length(&self, table: TableId) -> Result<u64, Error> {
         let table = self.table(table)?;
-        let length = || match table {
-            Opened::Bytes(table) => table.len(),
-            Opened::Numbered(table) => table.len(),
-            Opened::Repeats(table) => table.len(),
-        };
+        let length = || in_table!(table, table => table.len());
         guarded(&self.0.path, || length().map_err(|error| self.fault(error)))
     }
 
@@ -227,6 +235,9 @@ impl Opened {
         Ok(match table.shape() {
             Shape::Bytes => Self::Bytes(transaction.open_table(TableDefinition::new(name))?),
             Shape::Numbered => Self::Numbered(transaction.open_table(TableDefinition::new(name))?),
+            Shape::Paired => Self::Paired(transaction.open_table(TableDefinition::new(name))?),
+            Shape::Items => Self::Items(transaction.open_table(TableDefinition::new(name))?),
+            Shape::Triples => Self::Triples(transaction.open_table(TableDefinition::new(name))?),
             Shape::Repeats => Self::Repeats(transaction.open_table(TableDefinition::new(name))?),
         })
     }

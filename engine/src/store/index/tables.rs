@@ -41,7 +41,8 @@ pub enum TableId {
     Due,
 }
 
-/// How long the keys and values of a table are.
+/// How long the keys and values of a table are. What has one width is found without looking up where it lies, and
+/// costs no 4 bytes for its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// Keys and values of any length. Each costs 4 bytes more for its length.
@@ -49,12 +50,44 @@ pub enum Shape {
     /// Keys are dense numbers of [`NUMBER_BYTES`], big-endian so that they sort by value; values of any
     /// length.
     Numbered,
+    /// Keys of two such numbers; values of any length.
+    Paired,
+    /// Keys of [`ITEM_KEY_BYTES`], and no values.
+    Items,
+    /// Keys of three numbers, and no values.
+    Triples,
     /// Keys of [`REPEAT_KEY_BYTES`] and values of [`REPEAT_VALUE_BYTES`], both big-endian.
     Repeats,
 }
 
+/// Does `$body` with the redb types of a shape's keys and values as `$K` and `$V`.
+macro_rules! as_shape {
+    ($shape:expr, $K:ident, $V:ident => $body:expr) => {
+        match $shape {
+            Shape::Bytes => as_shape!(@ $K = tables::AnyBytes, $V = tables::AnyBytes, $body),
+            Shape::Numbered => as_shape!(@ $K = tables::NumberKey, $V = tables::AnyBytes, $body),
+            Shape::Paired => as_shape!(@ $K = tables::PairKey, $V = tables::AnyBytes, $body),
+            Shape::Items => as_shape!(@ $K = tables::ItemKey, $V = (), $body),
+            Shape::Triples => as_shape!(@ $K = tables::TripleKey, $V = (), $body),
+            Shape::Repeats => as_shape!(@ $K = tables::RepeatKey, $V = tables::RepeatValue, $body),
+        }
+    };
+    (@ $K:ident = $key:ty, $V:ident = $value:ty, $body:expr) => {{
+        type $K = $key;
+        type $V = $value;
+        $body
+    }};
+}
+pub(super) use as_shape;
+
 /// Width of a dense number as a key, in bytes.
 pub const NUMBER_BYTES: usize = 8;
+/// Width of a key of two numbers, in bytes.
+pub const PAIR_BYTES: usize = 2 * NUMBER_BYTES;
+/// Width of a key of three numbers, in bytes.
+pub const TRIPLE_BYTES: usize = 3 * NUMBER_BYTES;
+/// Width of a key of [`TableId::Lists`], in bytes: kind, whose list, item.
+pub const ITEM_KEY_BYTES: usize = 1 + PAIR_BYTES;
 /// Width of a key of [`TableId::Repeats`], in bytes.
 pub const REPEAT_KEY_BYTES: usize = 16;
 /// Width of a value of [`TableId::Repeats`], in bytes.
@@ -64,6 +97,12 @@ pub const REPEAT_VALUE_BYTES: usize = 8;
 pub(super) type AnyBytes = &'static [u8];
 /// A dense number, as a redb type.
 pub(super) type NumberKey = &'static [u8; NUMBER_BYTES];
+/// Two of them, as a redb type.
+pub(super) type PairKey = &'static [u8; PAIR_BYTES];
+/// Three of them, as a redb type.
+pub(super) type TripleKey = &'static [u8; TRIPLE_BYTES];
+/// A key of [`TableId::Lists`], as a redb type.
+pub(super) type ItemKey = &'static [u8; ITEM_KEY_BYTES];
 /// A key of [`TableId::Repeats`], as a redb type.
 pub(super) type RepeatKey = &'static [u8; REPEAT_KEY_BYTES];
 /// A value of [`TableId::Repeats`], as a redb type.
@@ -156,10 +195,31 @@ impl TableId {
             | Self::Parts
             | Self::Devices
             | Self::Fragments
+            | Self::Tallies
+            | Self::Traits
+            | Self::Consents
             | Self::Persons
+            | Self::PersonTallies
+            | Self::PersonTraits
+            | Self::PersonConsents
             | Self::Identifiers => Shape::Numbered,
+            Self::PartKeys
+            | Self::SessionParts
+            | Self::ServerIds
+            | Self::Links
+            | Self::Directs
+            | Self::Postings
+            | Self::Due => Shape::Paired,
+            Self::Lists => Shape::Items,
+            Self::FragmentParts => Shape::Triples,
             Self::Repeats => Shape::Repeats,
-            _ => Shape::Bytes,
+            Self::SessionIds
+            | Self::ClientIds
+            | Self::DeviceKeys
+            | Self::IdentifierNos
+            | Self::Names
+            | Self::NameTexts
+            | Self::Gaps => Shape::Bytes,
         }
     }
 }

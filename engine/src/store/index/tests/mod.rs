@@ -34,6 +34,11 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
+/// A key of several numbers.
+fn numbers(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+}
+
 /// What checkpoint `number` changes: appended, replaced, scattered and removed rows.
 fn changes(number: u64) -> BTreeMap<TableId, BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
     let mut changes: BTreeMap<TableId, BTreeMap<Vec<u8>, Option<Vec<u8>>>> = BTreeMap::new();
@@ -45,16 +50,18 @@ fn changes(number: u64) -> BTreeMap<TableId, BTreeMap<Vec<u8>, Option<Vec<u8>>>>
         let scattered = dense.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         put(TableId::Sessions, dense.to_be_bytes().into(), Some(vec![number as u8; 100]));
         put(TableId::SessionIds, format!("id-{scattered:x}").into(), Some(dense.to_le_bytes().into()));
-        put(TableId::Tallies, vec![row as u8], Some(vec![number as u8; 60 + row as usize]));
+        put(TableId::Gaps, vec![row as u8], Some(vec![number as u8; 60 + row as usize]));
         let repeat = (u128::from(dense) << 64) | u128::from(scattered);
         put(TableId::Repeats, repeat.to_be_bytes().into(), Some(dense.to_be_bytes().into()));
-        put(TableId::Due, dense.to_be_bytes().into(), Some(Vec::new()));
+        put(TableId::Due, numbers(&[dense, 7]), Some(Vec::new()));
+        put(TableId::FragmentParts, numbers(&[1, scattered, dense]), Some(Vec::new()));
+        put(TableId::Lists, [&[row as u8 % 3][..], &numbers(&[scattered, dense])].concat(), Some(Vec::new()));
         if let Some(before) = dense.checked_sub(20) {
-            put(TableId::Due, before.to_be_bytes().into(), None);
+            put(TableId::Due, numbers(&[before, 7]), None);
         }
     }
     // Longer than a page.
-    put(TableId::Postings, number.to_be_bytes().into(), Some(vec![number as u8; 9_000]));
+    put(TableId::Postings, numbers(&[number, 3]), Some(vec![number as u8; 9_000]));
     changes
 }
 
