@@ -18,6 +18,20 @@ const ALONE_AIM: f64 = 1.5;
 const SYNC_AIM: f64 = 5.0;
 /// The 99.9th percentile at half load, in milliseconds.
 const HALF_P999_AIM_MS: f64 = 100.0;
+/// The compact form, of the same in JSON.
+const BINARY_AIM: f64 = 1.3;
+/// The 99th percentile of reads beside writes at half load, in milliseconds.
+const READ_P99_AIM_MS: f64 = 5.0;
+/// The rate of writes beside reads, of that without.
+const WRITES_KEPT_AIM: f64 = 0.9;
+/// The rate of the last million of a store that grows, of the first.
+const GROWTH_AIM: f64 = 0.6;
+/// Seconds that opening takes after a clean stop, and after a kill.
+const OPENING_AIMS_S: (f64, f64) = (1.0, 5.0);
+/// Memory of a server that was just made, in MB.
+const IDLE_AIM_MB: f64 = 64.0;
+/// A MiB in MB.
+const MIB_IN_MB: f64 = 1.048_576;
 /// The most memory that the server takes, of its cache, what changed, and 128 MB.
 const MEMORY_AIM: f64 = 1.0;
 
@@ -72,7 +86,11 @@ fn rates(book: &Book) -> Vec<Found> {
         ),
         ("100 events a request: of SQLite, 100 a commit", of(many, rate(Variant::SqliteBatch)), None),
         ("100 events a request: of redb, 100 a commit", of(many, rate(Variant::RedbBatch)), None),
-        ("100 events a request, binary: of the same in JSON", of(Variant::SpoorBinary, rate(many)), None),
+        (
+            "100 events a request, binary: of the same in JSON",
+            of(Variant::SpoorBinary, rate(many)),
+            Some(Aim::AtLeast(BINARY_AIM)),
+        ),
         (
             "embedded, 1,000 in flight: of redb appending the same bytes",
             of(embedded, rate(Variant::Rows)),
@@ -171,11 +189,15 @@ fn reading(book: &Book) -> [Found; 4] {
     let of = |figure: fn(&Entry) -> Option<f64>| Some(figure(with?)? / figure(without?)?);
     [
         ("reads at half load: p50, in milliseconds", read(|latency| latency.p50_us), None),
-        ("reads at half load: p99, in milliseconds", read(|latency| latency.p99_us), None),
+        (
+            "reads at half load: p99, in milliseconds",
+            read(|latency| latency.p99_us),
+            Some(Aim::AtMost(READ_P99_AIM_MS)),
+        ),
         (
             "writes beside reads at half load: events a second, of those without",
             of(|entry| Some(entry.events_per_s)),
-            None,
+            Some(Aim::AtLeast(WRITES_KEPT_AIM)),
         ),
         (
             "writes beside reads at half load: p99, of that without",
@@ -195,11 +217,23 @@ fn long(book: &Book) -> [Found; 5] {
         (
             "a store that grows: its last rate, of its first",
             of(growth("last_rate"), growth("first_rate")),
-            None,
+            Some(Aim::AtLeast(GROWTH_AIM)),
         ),
-        ("a store that has grown: opening after a clean stop, in seconds", growth("opened_stopped"), None),
-        ("a store that has grown: opening after a kill, in seconds", growth("opened_killed"), None),
-        ("memory, fresh and idle: of cache, overlay and 128 MB", of(memory("idle_mib"), limit), None),
+        (
+            "a store that has grown: opening after a clean stop, in seconds",
+            growth("opened_stopped"),
+            Some(Aim::AtMost(OPENING_AIMS_S.0)),
+        ),
+        (
+            "a store that has grown: opening after a kill, in seconds",
+            growth("opened_killed"),
+            Some(Aim::AtMost(OPENING_AIMS_S.1)),
+        ),
+        (
+            "memory, fresh and idle: in MB",
+            memory("idle_mib").map(|mib| mib * MIB_IN_MB),
+            Some(Aim::AtMost(IDLE_AIM_MB)),
+        ),
         (
             "memory under load: of cache, overlay and 128 MB",
             of(memory("most_mib"), limit),

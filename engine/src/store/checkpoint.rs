@@ -14,9 +14,14 @@ use crate::error::Error;
 use crate::ids::{FragmentNo, PartNo};
 use crate::time::Timestamp;
 use bincode::{Decode, Encode};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::hash::Hash;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often it is looked whether a reader that still held what was let go of has ended.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// What the index says of itself, in one transaction with its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -45,6 +50,33 @@ pub enum Errand {
     /// Let go of a base that nobody asks any more and the generation that is in the next: freeing them takes a
     /// while.
     LetGo(Arc<Base>, Option<Arc<Generation>>),
+}
+
+/// What was let go of and some reader still looks at. Were it freed by whoever drops it last, that reader would stand
+/// still for as long as that takes: a hundred milliseconds, on a thread that many requests share.
+#[derive(Default)]
+pub struct Leaving(Vec<Arc<dyn Send + Sync>>);
+
+impl Leaving {
+    /// Keeps it until nobody else does.
+    pub fn add(&mut self, what: Arc<dyn Send + Sync>) {
+        self.0.push(what);
+    }
+
+    /// Waits for the next errand, and frees meanwhile what nobody looks at any more. `None` when no more will come.
+    pub fn meanwhile(&mut self, errands: &Receiver<Errand>) -> Option<Errand> {
+        loop {
+            self.0.retain(|what| Arc::strong_count(what) > 1);
+            if self.0.is_empty() {
+                return errands.recv().ok();
+            }
+            match errands.recv_timeout(LOOK_AGAIN_AFTER) {
+                Ok(errand) => return Some(errand),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
 }
 
 /// A generation to be written, and what the index is to say of itself then.
@@ -199,4 +231,39 @@ fn write_due(writer: &mut CheckpointWriter<'_>, frozen: &Generation) -> Result<(
     let due: Vec<_> = frozen.due.lock().iter().map(key).collect();
     writer.write(TableId::Due, done.into_iter().map(|key| (key, None::<[u8; 0]>)))?;
     writer.write(TableId::Due, due.into_iter().map(|key| (key, Some([]))))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
+mod tests {
+    use super::*;
+    use crossbeam_channel::{bounded, unbounded};
+    use std::thread::ThreadId;
+
+    /// Says on which thread it was freed.
+    struct Told(crossbeam_channel::Sender<ThreadId>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _ = self.0.send(std::thread::current().id());
+        }
+    }
+
+    #[test]
+    fn what_a_reader_still_holds_is_freed_by_the_checkpoint_thread_after_it() {
+        let (freed, where_freed) = unbounded();
+        let held = Arc::new(Told(freed));
+        let (errands, taken) = bounded(1);
+        let given: Arc<dyn Send + Sync> = Arc::clone(&held) as _;
+        let thread = std::thread::spawn(move || {
+            let mut leaving = Leaving::default();
+            leaving.add(given);
+            leaving.meanwhile(&taken).is_none()
+        });
+        assert!(where_freed.recv_timeout(3 * LOOK_AGAIN_AFTER).is_err(), "a reader still holds it");
+        drop(held);
+        assert_eq!(where_freed.recv().unwrap(), thread.thread().id());
+        drop(errands);
+        assert!(thread.join().unwrap(), "no more will come");
+    }
 }

@@ -8,7 +8,7 @@
 //!    checkpointed on the way.
 
 use super::base::Base;
-use super::checkpoint::{Errand, Job, Meta, write};
+use super::checkpoint::{Errand, Job, Leaving, Meta, write};
 use super::committer::Committer;
 use super::disk::{Disk, DiskLock};
 use super::index::{Index, IndexOptions, Pace};
@@ -328,11 +328,13 @@ struct Checkpoints {
 impl Checkpoints {
     fn run(self, errands: &Receiver<Errand>, bases: &Sender<Result<Base, Error>>) {
         super::background::give_way();
-        while let Ok(errand) = errands.recv() {
+        let mut leaving = Leaving::default();
+        while let Some(errand) = leaving.meanwhile(errands) {
             let job = match errand {
                 Errand::Write(job) => job,
                 Errand::LetGo(base, generation) => {
-                    drop((base, generation));
+                    leaving.add(base);
+                    generation.into_iter().for_each(|generation| leaving.add(generation));
                     continue;
                 }
             };
