@@ -13,7 +13,8 @@ use crate::core::warm::{Found, Warmed, warm};
 use crate::error::{Error, TrackError};
 use crate::ids::EventSeq;
 use crate::limits::{ACT_MAX_ATTEMPTS, REQUEST_MAX_BYTES};
-use crate::model::{CheckReport, Status};
+use crate::model::{CheckReport, RulesPreview, Status};
+use crate::preview;
 use crate::read::Snapshot;
 use crate::redecide;
 use crate::reply::Reply;
@@ -279,6 +280,22 @@ impl Engine {
         }
         let snapshot = Snapshot::new(&self.inner.shared, true);
         redecide::decide_again(snapshot.version()?, &self.inner.shared.registry, &self.inner.agents)
+    }
+
+    /// What the rules of `settings` (sources, namespaces, identification points) would have made of all that is
+    /// stored, had they held from the beginning; at most `listed_max` profiles are named each way. Rules are changed
+    /// by opening the store with other settings, and decide only what comes after that. Nothing is written, and
+    /// nobody waits. Reads the log once, and keeps the rows of the whole state in memory meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the settings contradict themselves; [`Error`] if the log could not be read.
+    pub fn preview_rules(&self, settings: &Settings, listed_max: usize) -> Result<RulesPreview, Error> {
+        let registry = Registry::new(settings)?;
+        if let Some(error) = self.inner.shared.closed() {
+            return Err(error);
+        }
+        let snapshot = Snapshot::new(&self.inner.shared, true);
+        preview::preview(snapshot.version()?, &registry, &self.inner.agents, listed_max)
     }
 
     /// The state in numbers. Costs nothing.

@@ -50,6 +50,7 @@ pub mod store;
 mod acting;
 mod check;
 mod engine;
+mod preview;
 mod read;
 mod redecide;
 mod words;

@@ -369,6 +369,34 @@ pub struct Status {
     pub mailbox_requests: u64,
 }
 
+/// What other rules would have made of all that is stored, beside what is. Ids are those of profiles that both know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulesPreview {
+    /// Events that were decided anew.
+    pub events: u64,
+    /// Acts by hand, which were left out.
+    pub acts_left_out: u64,
+    /// Requests that the other rules would have refused.
+    pub requests_refused: u64,
+    /// Profiles that there are.
+    pub profiles_before: u64,
+    /// Profiles that there would be.
+    pub profiles_after: u64,
+    /// Ids that there are and would not be: a device's for a second person at it.
+    pub ids_only_before: u64,
+    /// Ids that there would be and are not.
+    pub ids_only_after: u64,
+    /// How many profiles there would be that are several now.
+    pub joined_profiles: u64,
+    /// How many profiles there are that would be several.
+    pub parted_profiles: u64,
+    /// Of those that would be one, each with the primary ids of what they are now; at most as many as were asked for.
+    pub joined: Vec<Vec<String>>,
+    /// Of those that would be several, each with the primary ids of what it would be; at most as many as were asked
+    /// for.
+    pub parted: Vec<Vec<String>>,
+}
+
 /// What `check` found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckReport {

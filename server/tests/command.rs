@@ -197,6 +197,39 @@ fn identify(data: &Path) -> Vec<String> {
     seen
 }
 
+#[test]
+fn other_rules_are_tried_and_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, rules) = (dir.path().join("data"), dir.path().join("rules.toml"));
+    let file = dir.path().join("requests.jsonl");
+    let request = |session: &str| {
+        let event =
+            serde_json::json!({"id": session, "type": "t", "identifiers": {"email": "ada@example.com"}});
+        serde_json::json!({"session": session, "events": [event]}).to_string()
+    };
+    std::fs::write(&file, [request("s-1"), request("s-2")].join("\n")).unwrap();
+    said(&spoor(&data, &["import", file.to_str().unwrap()]), 0);
+    std::fs::write(&rules, "[identifiers.email]\nnormalize = \"email\"\nmerges = false\n").unwrap();
+    let tried = |arguments: &[&str]| {
+        let start = ["preview", "--rules", rules.to_str().unwrap()];
+        spoor(&data, &[&start[..], arguments].concat())
+    };
+    let before = said(&spoor(&data, &["check"]), 0);
+    let text = said(&tried(&[]), 0);
+    assert!(text.contains("profiles         2, now 1\n"), "{text}");
+    let apart: Vec<&str> = text.lines().filter(|line| line.starts_with("apart:  ")).collect();
+    assert_eq!(apart.len(), 1, "{text}");
+    assert!(!said(&tried(&["--list", "0"]), 0).contains("apart:"));
+    assert_eq!(said(&spoor(&data, &["check"]), 0), before);
+
+    std::fs::write(&rules, "[identifiers.email]\nmerges = \"perhaps\"\n").unwrap();
+    assert!(complaint(&tried(&[]), 2).contains("identifiers.email.merges"));
+    let server = Served::start(&data);
+    std::fs::write(&rules, "").unwrap();
+    assert!(complaint(&tried(&[]), 1).contains("stop it first, since a preview keeps"));
+    server.stop();
+}
+
 /// The code that a complaint names, which the two ways word differently around it.
 fn code_of(complaint: &str) -> &str {
     const CODES: [&str; 6] = [

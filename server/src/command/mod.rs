@@ -11,6 +11,7 @@ mod arguments;
 mod check;
 mod client;
 mod export;
+mod preview;
 mod progress;
 mod reads;
 mod rebuild;
@@ -93,6 +94,8 @@ enum Command {
     Unblock(acts::ValueArguments),
     /// Verify every invariant of the store and print its digests
     Check,
+    /// Print what other rules would have made of all that is stored; changes nothing
+    Preview(preview::Arguments),
     /// Throw the index away and make it anew from the log
     Rebuild,
 }
@@ -198,6 +201,7 @@ impl Command {
             Self::Block(arguments) => acts::block(configuration, arguments),
             Self::Unblock(arguments) => acts::unblock(configuration, arguments),
             Self::Check => check::run(configuration),
+            Self::Preview(arguments) => preview::run(configuration, &arguments),
             Self::Rebuild => rebuild::run(configuration),
         }
     }

@@ -4,6 +4,7 @@ use super::CommandError;
 use crate::http::address::Address;
 use crate::settings::Configuration;
 use spoor::{Engine, Environment};
+use std::path::Path;
 use std::process::ExitCode;
 
 pub(super) fn run(configuration: &Configuration) -> Result<ExitCode, CommandError> {
@@ -22,16 +23,16 @@ pub(super) fn run(configuration: &Configuration) -> Result<ExitCode, CommandErro
             );
             Ok(ExitCode::SUCCESS)
         }
-        Err(spoor::Error::Locked { .. }) => {
-            let who = Address::read(dir).map_or_else(
-                || "another process".to_owned(),
-                |server| format!("the server at {} (process {})", server.address, server.pid),
-            );
-            Err(CommandError::Failed(format!(
-                "{} is open in {who}: stop it first, since a rebuild replaces the index under it",
-                dir.display()
-            )))
-        }
+        Err(spoor::Error::Locked { .. }) => Err(in_use(dir, "a rebuild replaces the index under it")),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Who has the directory open, and why that must end first.
+pub(super) fn in_use(dir: &Path, since: &str) -> CommandError {
+    let who = Address::read(dir).map_or_else(
+        || "another process".to_owned(),
+        |server| format!("the server at {} (process {})", server.address, server.pid),
+    );
+    CommandError::Failed(format!("{} is open in {who}: stop it first, since {since}", dir.display()))
 }
