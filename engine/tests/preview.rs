@@ -1,21 +1,24 @@
 //! What other rules would have made of what is stored: told, and nothing changed.
 
+#![expect(clippy::expect_used, reason = "a test: a panic is its report")]
+
 use spoor::json::Json;
 use spoor::settings::{IdentificationPoint, Merges};
 use spoor::{Act, Engine, Event, Settings, TrackRequest};
 
 /// A device in a session of its own says who uses it: by an address, and by a number in the properties. Its id.
 fn tell(engine: &Engine, session: &str, email: &str, customer: &str) -> String {
+    let properties = Json::parse(&format!("{{\"customer\":\"{customer}\"}}")).expect("JSON");
     let event = Event {
         id: Some(format!("{session}-1")),
         event_type: "sign-in".to_owned(),
         identifiers: vec![("email".to_owned(), email.to_owned())],
-        properties: Some(Json::parse(&format!("{{\"customer\":\"{customer}\"}}")).unwrap()),
+        properties: Some(properties),
         ..Event::default()
     };
     let request =
         TrackRequest { session: Some(session.to_owned()), events: vec![event], ..TrackRequest::default() };
-    engine.track(request).unwrap().profile.unwrap().id
+    engine.track(request).expect("an answer").profile.expect("a profile").id
 }
 
 fn sorted<const N: usize>(ids: [&String; N]) -> Vec<String> {

@@ -234,7 +234,6 @@ fn write_due(writer: &mut CheckpointWriter<'_>, frozen: &Generation) -> Result<(
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
 mod tests {
     use super::*;
     use crossbeam_channel::{bounded, unbounded};
