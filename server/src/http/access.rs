@@ -135,11 +135,12 @@ fn in_query(uri: &Uri) -> Option<String> {
 }
 
 /// The one place that says what each right is good for.
-const fn reaches(right: Option<&Right>, need: Need) -> bool {
-    match (right, need) {
-        (_, Need::Nothing) | (Some(Right::Admin), _) => true,
-        (Some(Right::Write(_)), Need::Write) | (Some(Right::Read), Need::Read) => true,
-        _ => false,
+fn reaches(right: Option<&Right>, need: Need) -> bool {
+    match right {
+        Some(Right::Admin) => true,
+        Some(Right::Write(_)) => matches!(need, Need::Nothing | Need::Write),
+        Some(Right::Read) => matches!(need, Need::Nothing | Need::Read),
+        None => need == Need::Nothing,
     }
 }
 
