@@ -37,7 +37,7 @@ pub const STREAM_ANSWERS_BYTES: usize = 32 << 10;
 pub const STREAM_RETRY_MS: u64 = 10;
 /// How long a client may go on after it was told that its stream has ended, in milliseconds.
 pub const STREAM_FAREWELL_MS: u64 = 1_000;
-/// Largest body of an act, in bytes.
+/// Largest body of an act, or of a new key, in bytes.
 pub const ACT_MAX_BYTES: usize = 16 << 10;
 /// Most keys at once: a request shows one, and a person must be able to look through them.
 pub const KEYS_MAX: usize = 1_000;

@@ -178,10 +178,16 @@ impl Call {
         }
     }
 
-    /// Whether a page of another origin may be answered, where the settings name it: only what a tracker calls.
+    /// Whether it is for pages of other origins, where the settings name them: only what a tracker calls. Each call
+    /// has its line here too.
     #[must_use]
     pub const fn is_for_pages(&self) -> bool {
-        matches!(self.need(), Need::Write)
+        match self {
+            Self::Track(origin) | Self::Stream(origin) => matches!(origin, Origin::Live),
+            Self::Read(_) | Self::Act { .. } | Self::Keys(_) | Self::Status | Self::Health | Self::Ready => {
+                false
+            }
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use super::intake::{self, Form, Intake, Item};
 use super::pages::{self, Question};
 use super::routes::{ActCall, Call, KeyRoute, Read, find};
 use super::stream::{self, Surroundings, Terms};
-use crate::access::KeyCall;
 use crate::access::keyring::{Caller, Keyring};
+use crate::access::{KeyCall, SourceName};
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
 use crate::protocol::act;
 use crate::protocol::compact::frames::{self, Payloads};
@@ -100,60 +100,58 @@ impl Service {
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let begun = Instant::now();
         let version = request.version();
-        let keyed = !self.access.is_open();
-        let (route, answer) = match self.names.check(version, request.uri(), request.headers(), keyed) {
-            Err(problem) => ("-", refuse(&problem, version)),
-            Ok(()) => match pages::question(request.method(), request.headers()) {
-                Some(question) => ("preflight", self.permit(request.uri(), question, version)),
-                None => self.answer_known(request, peer).await,
-            },
-        };
+        let (route, readers, outcome) = self.outcome(request, peer).await;
+        let mut answer = outcome.unwrap_or_else(|problem| refuse(&problem, version));
+        if let Some(Readers { page, source }) = readers {
+            self.access.pages().tell(answer.headers_mut(), page.as_ref(), source.as_ref());
+        }
         let taken_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(route, status = answer.status().as_u16(), taken_us, "answered");
         answer
     }
 
-    /// Answers a request under a name of ours: the route as the log names it, and the answer.
-    async fn answer_known(
+    /// The route as the log names it, the pages that may read the answer, and the answer.
+    async fn outcome(
         self: &Arc<Self>,
         request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> (&'static str, Answer) {
-        let (version, uri, headers) = (request.version(), request.uri(), request.headers());
+    ) -> (&'static str, Option<Readers>, Result<Answer, Problem>) {
+        let (uri, headers) = (request.uri(), request.headers());
+        if let Err(problem) = self.names.check(request.version(), uri, headers, !self.access.is_open()) {
+            return ("-", None, Err(problem));
+        }
+        if let Some(question) = pages::question(request.method(), headers) {
+            return ("preflight", None, self.permit(uri, question));
+        }
         let page = self.names.other_page(uri, headers);
         let found = find(request.method(), uri.path(), uri.query());
         let route = found.as_ref().map_or("-", Call::route);
         // What is no call tells a page nothing that it must not know.
-        let for_pages = found.as_ref().map_or(true, Call::is_for_pages);
+        let is_for_pages = found.as_ref().map_or(true, Call::is_for_pages);
         let admitted = found.and_then(|call| Ok((self.access.admit(call.need(), uri, headers)?, call)));
         let source = admitted.as_ref().ok().and_then(|(caller, _)| caller.source()).cloned();
+        let readers = is_for_pages.then(|| Readers { page: page.clone(), source });
         let outcome = match admitted {
             Ok((caller, call)) => {
-                let sender = Sender::new(Arc::clone(&self.access), caller, page.clone());
+                let sender = Sender::new(Arc::clone(&self.access), caller, page);
                 self.call(call, request, peer, sender).await
             }
             Err(problem) => Err(problem),
         };
-        let mut answer = outcome.unwrap_or_else(|problem| refuse(&problem, version));
-        if for_pages {
-            self.access.pages().tell(answer.headers_mut(), page.as_ref(), source.as_ref());
-        }
-        (route, answer)
+        (route, readers, outcome)
     }
 
     /// Answers what a browser asks before it sends for a page of another origin.
-    fn permit(&self, uri: &Uri, question: Question, version: Version) -> Answer {
-        let outcome = find(&question.method, uri.path(), uri.query()).and_then(|call| {
-            if !call.is_for_pages() {
-                let message = "a page of another origin may track, and nothing else";
-                return Err(Problem::new("cross_origin", message));
-            }
-            let mut answer = respond(StatusCode::NO_CONTENT, Vec::new());
-            answer.headers_mut().remove(CONTENT_TYPE);
-            self.access.pages().permit(answer.headers_mut(), question)?;
-            Ok(answer)
-        });
-        outcome.unwrap_or_else(|problem| refuse(&problem, version))
+    fn permit(&self, uri: &Uri, question: Question) -> Result<Answer, Problem> {
+        let call = find(&question.method, uri.path(), uri.query())?;
+        if !call.is_for_pages() {
+            let message = "a page of another origin may track, and nothing else";
+            return Err(Problem::new("cross_origin", message));
+        }
+        let mut answer = respond(StatusCode::NO_CONTENT, Vec::new());
+        answer.headers_mut().remove(CONTENT_TYPE);
+        self.access.pages().permit(answer.headers_mut(), question)?;
+        Ok(answer)
     }
 
     async fn call(
@@ -403,6 +401,14 @@ impl Service {
             .collect();
         Submitted::Many(items)
     }
+}
+
+/// Whose page may read an answer.
+struct Readers {
+    /// The page that sent, if it is of another origin.
+    page: Option<HeaderValue>,
+    /// The source for which it sent, where a key says so.
+    source: Option<SourceName>,
 }
 
 /// A body before anybody looked into it.
