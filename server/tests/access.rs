@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 use spoor::settings::{Keys, SourceSettings};
+use spoor::{Event, TrackRequest};
+use spoor_client::{Connection, stream_with_key};
 use spoor_server::http::routes::ROUTES;
 use spoor_server::http::{ServeError, Server, serve};
 use spoor_server::settings::Configuration;
@@ -373,6 +375,33 @@ fn a_page_shows_its_key_in_the_address_and_others_do_not() {
     let basic = base64::prelude::BASE64_STANDARD.encode(format!("{shop}:"));
     let answer = served.ask("POST", "/api/v1/track", &format!("authorization: Basic {basic}\r\n"), body);
     assert_eq!(answer.code(), "200");
+    served.server.shutdown().unwrap();
+}
+
+#[test]
+fn the_client_of_the_compact_form_shows_a_key() {
+    let served = Served::start();
+    let admin = served.admin();
+    let (_, shop) = served.add(&admin, "write", Some("shop"));
+    let address = served.server.address().to_string();
+    let event = Event { event_type: "look".to_owned(), ..Event::default() };
+    let mut request = TrackRequest { events: vec![event], ..TrackRequest::default() };
+    let none = Connection::open(&address).unwrap().track(&request).unwrap().unwrap_err();
+    assert_eq!((none.status, none.error.code.as_str()), (401, "key_missing"));
+    let mut connection = Connection::open_with_key(&address, &shop).unwrap();
+    assert!(connection.track(&request).unwrap().is_ok());
+
+    let (mut sender, mut receiver) = stream_with_key(&address, &shop).unwrap();
+    sender.send(&request).unwrap();
+    request.source = Some("web".to_owned());
+    sender.send(&request).unwrap();
+    sender.finish().unwrap();
+    assert!(matches!(receiver.receive().unwrap(), Some(spoor_client::Answer::Reply(_))));
+    match receiver.receive().unwrap() {
+        Some(spoor_client::Answer::Error(error)) => assert_eq!(error.code, "source_not_of_key"),
+        other => panic!("{other:?}"),
+    }
+    assert!(Connection::open_with_key(&address, "a\r\nb: c").is_err());
     served.server.shutdown().unwrap();
 }
 

@@ -63,7 +63,8 @@ pub(super) fn read(data_dir: &Path) -> io::Result<Option<Vec<Kept>>> {
     keys.map(Some).ok_or_else(|| wrong("a key in it is not understood".to_owned()))
 }
 
-/// Writes the keys. When it returns they are durable; when it fails the old ones are still there.
+/// Writes the keys. When it returns they are durable; when it fails the file has the old ones, or, where only the last
+/// sync failed, the new ones, which the next start may find.
 ///
 /// # Errors
 /// What the system says, with the file's name.

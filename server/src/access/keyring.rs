@@ -206,7 +206,7 @@ impl Keyring {
     /// durable and good; from the first on, everybody needs one.
     ///
     /// # Errors
-    /// `keys_max`; or the file cannot be written, and nothing changed.
+    /// `keys_max`; or the file could not be written, and there is no such key, but perhaps after the next start.
     pub fn add(&self, new: NewKey) -> Result<(Key, Secret), ChangeError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = self.kept();
@@ -226,6 +226,7 @@ impl Keyring {
         if let Some(everybody) = table.everybody.take() {
             everybody.revoked.send_replace(true);
         }
+        tracing::info!(id = key.id, right = key.right.word(), "a key was made");
         Ok((key, secret))
     }
 
@@ -233,7 +234,7 @@ impl Keyring {
     /// ends.
     ///
     /// # Errors
-    /// `key_unknown`; or the file cannot be written, and the key is still good.
+    /// `key_unknown`; or the file could not be written, and the key is good until the next start at least.
     pub fn revoke(&self, id: &str) -> Result<Key, ChangeError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = self.kept();
@@ -247,6 +248,7 @@ impl Keyring {
         if let Some((_, pass)) = table.keys.remove(id) {
             pass.revoked.send_replace(true);
         }
+        tracing::info!(id = key.id, right = key.right.word(), "a key was revoked");
         Ok(key)
     }
 

@@ -277,11 +277,15 @@ mod tests {
             (vec![&*BASE64_STANDARD.encode(&key)], "key_invalid"),
             (vec!["Digest x"], "key_invalid"),
             (vec![key.as_str()], "key_invalid"),
+            (vec!["Bearer"], "key_invalid"),
+            (vec![""], "key_invalid"),
             (vec![bearer.as_str(), bearer.as_str()], "key_invalid"),
         ] {
             let outcome = access.admit(Need::Write, &plain, &sent(&authorization));
             assert_eq!(code(outcome), expected, "{authorization:?}");
         }
+        let odd = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_bytes(b"Bearer \xff").unwrap())]);
+        assert_eq!(code(access.admit(Need::Write, &plain, &odd)), "key_invalid");
         let query: Uri = format!("/?a=b&key={key}").parse().unwrap();
         assert_eq!(code(access.admit(Need::Write, &query, &sent(&[]))), "ok");
         assert_eq!(code(access.admit(Need::Write, &query, &sent(&["Bearer x"]))), "key_invalid");
