@@ -1,4 +1,4 @@
-//! The command line: `spoor serve`, `import`, `export`, `check`, `rebuild`, and what is asked and decided of persons.
+//! The command line: `spoor serve`, `import`, `export`, `key`, `check`, `rebuild`, and what is asked and decided of persons.
 //!
 //! Each command has a file, but for those that are one call of the interface: `reads` and `acts` have them all. What they share is here: arguments, how the store is reached, and how they end. A command
 //! works on the directory itself, or, while a server has it open, on that server over HTTP.
@@ -11,6 +11,7 @@ mod arguments;
 mod check;
 mod client;
 mod export;
+mod keys;
 mod preview;
 mod progress;
 mod reads;
@@ -92,6 +93,9 @@ enum Command {
     Block(acts::ValueArguments),
     /// Restore the links of a blocked value
     Unblock(acts::ValueArguments),
+    /// Say who may call the server
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
     /// Verify every invariant of the store and print its digests
     Check,
     /// Print what other rules would have made of all that is stored; changes nothing
@@ -137,7 +141,10 @@ impl From<SettingsError> for CommandError {
 
 impl From<ServeError> for CommandError {
     fn from(error: ServeError) -> Self {
-        Self::Serve(error)
+        match error {
+            ServeError::Settings(error) => Self::Settings(error),
+            error => Self::Serve(error),
+        }
     }
 }
 
@@ -200,6 +207,7 @@ impl Command {
             Self::Quarantine(what) => acts::quarantine(configuration, what),
             Self::Block(arguments) => acts::block(configuration, arguments),
             Self::Unblock(arguments) => acts::unblock(configuration, arguments),
+            Self::Key(what) => keys::run(configuration, what),
             Self::Check => check::run(configuration),
             Self::Preview(arguments) => preview::run(configuration, &arguments),
             Self::Rebuild => rebuild::run(configuration),
