@@ -371,7 +371,10 @@
 
     ids: () => ({ profile: load("profile"), session: readCookie() ?? null }),
 
-    flush: () => flush(),
+    async flush() {
+      await running; // It may have looked into the queue for the last time.
+      return flush();
+    },
 
     push(call) {
       const [name, ...values] = call || [];

@@ -16,6 +16,7 @@ mod listener;
 mod parameters;
 mod service;
 mod stream;
+mod tracker;
 mod watch;
 
 use crate::settings::Configuration;

@@ -31,6 +31,8 @@ pub enum Call {
     Health,
     /// `GET /readyz`
     Ready,
+    /// `GET /spoor.js`
+    Tracker,
 }
 
 /// An act, as far as path and query say it.
@@ -100,6 +102,7 @@ impl Call {
             Self::Status => "/api/v1/status",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
+            Self::Tracker => "/spoor.js",
         }
     }
 }
@@ -188,6 +191,7 @@ enum Shape<'a> {
     Status,
     Health,
     Ready,
+    Tracker,
 }
 
 impl Shape<'_> {
@@ -213,6 +217,7 @@ fn shape<'a>(segments: &[&'a str]) -> Result<Shape<'a>, Problem> {
     match segments {
         ["healthz"] => Ok(Shape::Health),
         ["readyz"] => Ok(Shape::Ready),
+        ["spoor.js"] => Ok(Shape::Tracker),
         _ => Err(unknown()),
     }
 }
@@ -259,6 +264,7 @@ fn call(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Call, Problem> 
         Shape::Status => Call::Status,
         Shape::Health => Call::Health,
         Shape::Ready => Call::Ready,
+        Shape::Tracker => Call::Tracker,
         shape => match act(shape, parameters)? {
             Some(act) => Call::Act { act, dry_run: parameters.flag("dry_run")? },
             None => Call::Read(read(shape, parameters)?),
@@ -409,6 +415,8 @@ mod tests {
             ("GET", "/api/v1/status", "/api/v1/status"),
             ("GET", "/healthz", "/healthz"),
             ("GET", "/readyz", "/readyz"),
+            ("GET", "/spoor.js", "/spoor.js"),
+            ("POST", "/spoor.js", "method_not_allowed GET, HEAD"),
             ("DELETE", "/healthz", "method_not_allowed GET, HEAD"),
             ("GET", "/", "route_unknown "),
             ("GET", "/api/v1/track/", "route_unknown "),

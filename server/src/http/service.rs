@@ -11,6 +11,7 @@ use super::errors::Problem;
 use super::intake::{self, Form, Intake, Item};
 use super::routes::{ActCall, Call, Read, find};
 use super::stream::{self, Surroundings, Terms};
+use super::tracker;
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
 use crate::protocol::act::{self, Unread};
 use crate::protocol::compact::frames::{self, Payloads};
@@ -118,6 +119,7 @@ impl Service {
             Call::Status => Ok(self.status()),
             Call::Health => Ok(respond(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())),
             Call::Ready => self.ready(),
+            Call::Tracker => Ok(tracker::answer(request.headers())),
         }
     }
 
