@@ -85,11 +85,6 @@ impl Site {
         locked(&self.shared).way = way;
     }
 
-    /// From here on the server is this one.
-    pub fn set_upstream(&self, upstream: SocketAddr) {
-        locked(&self.shared).upstream = upstream.to_string();
-    }
-
     /// The bodies of the requests to track so far, in the order of their arrival.
     #[must_use]
     pub fn tracked(&self) -> Vec<String> {
