@@ -70,7 +70,7 @@
   const kept = (start) => {
     const stored = disk((storage) => Object.keys(storage)) ?? [];
     const ours = stored.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
-    return [...ours, ...memory.keys()].filter((key) => key.startsWith(start)).sort();
+    return [...new Set([...ours, ...memory.keys()])].filter((key) => key.startsWith(start)).sort();
   };
 
   const cookie = `spoor_session_${encodeURIComponent(said.source || "default")}`;
@@ -278,7 +278,7 @@
   // What waits when the page is left. It stays in the queue unless the answer still arrives.
   function leave() {
     arrive();
-    if (standing() !== "granted" || Date.now() < notBefore) return;
+    if (standing() !== "granted" || (Date.now() < notBefore && !memory.size)) return;
     for (let batch; (batch = pick(mine)); ) {
       // Beside an answer that is to bring the profile id, it would be another device.
       if (!batch.session && !batch.profile && flying.size && !memory.size) return;
