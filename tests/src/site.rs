@@ -53,8 +53,7 @@ impl Site {
     pub fn open(upstream: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let shared =
-            Arc::new(Mutex::new(Shared { upstream: upstream.to_string(), ..Shared::default() }));
+        let shared = Arc::new(Mutex::new(Shared { upstream: upstream.to_string(), ..Shared::default() }));
         let theirs = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -114,7 +113,8 @@ struct Request {
 }
 
 /// What a proxy leaves as it is.
-const PASSED_ON: [&str; 5] = ["content-type", "content-encoding", "accept-encoding", "if-none-match", "user-agent"];
+const PASSED_ON: [&str; 5] =
+    ["content-type", "content-encoding", "accept-encoding", "if-none-match", "user-agent"];
 
 fn answer(mut stream: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
     stream.set_read_timeout(Some(SILENCE_MAX))?;

@@ -198,7 +198,7 @@ fn without_cookies_and_storage_each_event_is_a_session_of_one_device() {
     let tab = browser.tab();
 
     tab.go(&world.site.at("/"));
-    assert_eq!(tab.run("navigator.cookieEnabled"), false);
+    assert_eq!(tab.run("document.cookie = 'a=b', document.cookie"), "");
     assert_eq!(tab.run("(() => { try { return !localStorage } catch { return true } })()"), true);
     for name in ["one", "two", "three"] {
         tab.run(&format!("spoor.track('{name}')"));
@@ -279,6 +279,13 @@ fn ten_calls_on_a_first_page_make_one_profile() {
     assert_eq!(different(&events, "profile").len(), 1, "{events:#?}");
     assert_eq!(different(&events, "session").len(), 1);
     assert!(!different(&events, "profile").contains(ids["profile"].as_str().unwrap()));
+
+    // And the same in two tabs.
+    let tabs = [browser.tab(), browser.tab()];
+    tabs.iter().for_each(|tab| tab.go(&world.site.at("/ten")));
+    assert_eq!(delivered(&tabs[0]), delivered(&tabs[1]));
+    let events = world.arrived(30).split_off(20);
+    assert_eq!((different(&events, "profile").len(), different(&events, "session").len()), (1, 1));
 }
 
 #[test]
@@ -545,7 +552,8 @@ fn the_example_page_shows_what_it_sends() {
     let tab = browser.stranger();
     tab.go(&world.site.at("/"));
     tab.wait_for("document.getElementById('profile').textContent.length === 36");
-    for button in 0..4 {
+    // All but the last, which logs out.
+    for button in 0..3 {
         tab.run(&format!("document.querySelectorAll('button')[{button}].click()"));
         tab.run("new Promise((done) => setTimeout(done, 100))");
         tab.run("spoor.flush()");

@@ -7,9 +7,9 @@ const PAGE: &str = include_str!("../../docs/tracker.md");
 
 /// The words that follow `mark` in a text.
 fn words_after<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = &'a str> {
-    text.split(mark).skip(1).map(|rest| {
-        rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
-    })
+    text.split(mark)
+        .skip(1)
+        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
 }
 
 /// `cookieDomain` as `data-cookie-domain`.

@@ -33,7 +33,13 @@ impl Browser {
         let mut child = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 0</dev/null 1>&2"])
             .arg(program())
-            .args(["--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--no-first-run"])
+            .args([
+                "--headless",
+                "--remote-debugging-pipe",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+            ])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--disable-dev-shm-usage", "--window-size=1000,800"])
             .arg(format!("--user-data-dir={}", directory.display()))
@@ -199,11 +205,8 @@ impl Tab {
 
     /// Closes the tab, as its user does.
     pub fn close(self) {
-        let answer = self.pipe.borrow_mut().call(
-            None,
-            "Target.closeTarget",
-            &json!({"targetId": self.target}),
-        );
+        let answer =
+            self.pipe.borrow_mut().call(None, "Target.closeTarget", &json!({"targetId": self.target}));
         answer.unwrap_or_else(|error| panic!("{error}"));
     }
 }

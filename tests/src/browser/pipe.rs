@@ -56,7 +56,8 @@ impl Pipe {
         let until = Instant::now() + ANSWER_MAX;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let mut answer = self.messages.recv_timeout(left).map_err(|error| format!("{method}: {error}"))?;
+            let mut answer =
+                self.messages.recv_timeout(left).map_err(|error| format!("{method}: {error}"))?;
             if answer["id"] != self.last_id {
                 self.note(&answer);
             } else if answer["error"].is_null() {
@@ -77,9 +78,8 @@ impl Pipe {
         match event["method"].as_str() {
             Some("Runtime.consoleAPICalled") => {
                 let words = details["args"].as_array().into_iter().flatten();
-                let words: Vec<String> = words
-                    .map(|word| word["value"].as_str().unwrap_or_default().to_owned())
-                    .collect();
+                let words: Vec<String> =
+                    words.map(|word| word["value"].as_str().unwrap_or_default().to_owned()).collect();
                 self.console.push(words.join(" "));
             }
             Some("Runtime.exceptionThrown") => self.console.push(details["exceptionDetails"].to_string()),
