@@ -1,5 +1,4 @@
 //! The tracker's page says what the tracker can: each attribute that the script reads, each call, each bound.
-#![expect(clippy::expect_used, reason = "a test: a panic is its report")]
 
 const SCRIPT: &str = include_str!("../../tracker/spoor.js");
 const TYPES: &str = include_str!("../../tracker/spoor.d.ts");
