@@ -9,6 +9,7 @@
 //! - [`orders`] puts requests into other orders and groupings, and imports each into a fresh store.
 //! - [`truth`] compares who is one profile with what is known of it from elsewhere.
 //! - [`world`] takes every sequence of a few steps in a small world, in memory, and compares with the model.
+//! - [`browser`] drives a real browser, and [`site`] is the website that it visits.
 //! - [`kill`] kills a server under load and compares what is left with what its clients were told.
 //!
 //! Ids that a target draws are renamed in order of appearance before anything is compared, so that the
@@ -20,6 +21,7 @@
     reason = "a test crate: a panic is its report"
 )]
 
+pub mod browser;
 pub mod connection;
 pub mod crowd;
 pub mod history;
@@ -28,6 +30,7 @@ pub mod model;
 pub mod orders;
 pub mod scenario;
 pub mod shop;
+pub mod site;
 pub mod target;
 pub mod truth;
 pub mod world;

@@ -18,6 +18,7 @@ mod pages;
 mod parameters;
 mod service;
 mod stream;
+mod tracker;
 mod watch;
 
 use crate::access::keyring::Keyring;

@@ -33,6 +33,8 @@ pub enum Call {
     Health,
     /// `GET /readyz`
     Ready,
+    /// `GET /spoor.js`
+    Tracker,
 }
 
 /// What is asked of keys, as far as path and method say it.
@@ -160,6 +162,7 @@ impl Call {
             Self::Status => "/api/v1/status",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
+            Self::Tracker => "/spoor.js",
         }
     }
 
@@ -174,7 +177,7 @@ impl Call {
             }
             Self::Read(_) | Self::Status => Need::Read,
             Self::Act { .. } | Self::Keys(_) => Need::Admin,
-            Self::Health | Self::Ready => Need::Nothing,
+            Self::Health | Self::Ready | Self::Tracker => Need::Nothing,
         }
     }
 
@@ -184,6 +187,8 @@ impl Call {
     pub const fn is_for_pages(&self) -> bool {
         match self {
             Self::Track(origin) | Self::Stream(origin) => matches!(origin, Origin::Live),
+            // A page loads a script of another origin as any other; it does not read it.
+            Self::Tracker => false,
             Self::Read(_) | Self::Act { .. } | Self::Keys(_) | Self::Status | Self::Health | Self::Ready => {
                 false
             }
@@ -281,6 +286,7 @@ enum Shape<'a> {
     Status,
     Health,
     Ready,
+    Tracker,
 }
 
 impl Shape<'_> {
@@ -307,6 +313,7 @@ fn shape<'a>(segments: &[&'a str]) -> Result<Shape<'a>, Problem> {
     match segments {
         ["healthz"] => Ok(Shape::Health),
         ["readyz"] => Ok(Shape::Ready),
+        ["spoor.js"] => Ok(Shape::Tracker),
         _ => Err(unknown()),
     }
 }
@@ -358,6 +365,7 @@ fn call(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Call, Problem> 
         Shape::Status => Call::Status,
         Shape::Health => Call::Health,
         Shape::Ready => Call::Ready,
+        Shape::Tracker => Call::Tracker,
         shape => match act(shape, parameters)? {
             Some(act) => Call::Act { act, dry_run: parameters.flag("dry_run")? },
             None => Call::Read(read(shape, parameters)?),
@@ -543,6 +551,8 @@ mod tests {
             ("GET", "/api/v1/status", "/api/v1/status"),
             ("GET", "/healthz", "/healthz"),
             ("GET", "/readyz", "/readyz"),
+            ("GET", "/spoor.js", "/spoor.js"),
+            ("POST", "/spoor.js", "method_not_allowed GET, HEAD"),
             ("DELETE", "/healthz", "method_not_allowed GET, HEAD"),
             ("GET", "/", "route_unknown "),
             ("GET", "/api/v1/track/", "route_unknown "),

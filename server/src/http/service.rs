@@ -13,6 +13,7 @@ use super::intake::{self, Form, Intake, Item};
 use super::pages::{self, Question};
 use super::routes::{ActCall, Call, KeyRoute, Read, find};
 use super::stream::{self, Surroundings, Terms};
+use super::tracker;
 use crate::access::keyring::{Caller, Keyring};
 use crate::access::{KeyCall, SourceName};
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
@@ -176,6 +177,7 @@ impl Service {
             Call::Status => Ok(self.status()),
             Call::Health => Ok(respond(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())),
             Call::Ready => self.ready(),
+            Call::Tracker => Ok(tracker::answer(request.headers())),
         }
     }
 
