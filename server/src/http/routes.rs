@@ -91,6 +91,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/api/v1/status"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/spoor.js"),
 ];
 
 /// An act, as far as path and query say it.
