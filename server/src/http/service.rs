@@ -260,7 +260,7 @@ impl Service {
         let Arrival { bytes, form, wanted, encoding, origin, user_agent } = arrival;
         let bytes = body::decompress(bytes, encoding, self.body_decompressed_bytes, share)?;
         let complete = |mut request: TrackRequest| {
-            request.origin = origin;
+            request.origin = if origin.is_import() { request.origin.imported() } else { origin };
             request.user_agent = request.user_agent.or_else(|| user_agent.clone());
             request
         };
@@ -362,7 +362,7 @@ const USER_AGENT_MAX_BYTES: usize = 1_024;
 
 /// The user agent that the headers name; that of an import is not the customer's.
 fn user_agent(headers: &HeaderMap, origin: Origin) -> Option<String> {
-    if origin == Origin::Import {
+    if origin.is_import() {
         return None;
     }
     let text = headers.get(USER_AGENT)?.to_str().ok()?.trim();
