@@ -33,6 +33,8 @@ pub const CODES: &[(&str, u16)] = &[
     ("utf8_invalid", 400),
     ("wrong_type", 400),
     ("cursor_invalid", 400),
+    // Nobody knows who they are.
+    ("key_invalid", 401),
     // They may not do this.
     ("cross_origin", 403),
     ("origin_forbidden", 403),
@@ -79,6 +81,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("too_many_identifiers", 422),
     ("too_many_traits", 422),
     ("type_empty", 422),
+    ("type_unknown", 422),
     ("unknown_namespace", 422),
     ("unknown_source", 422),
     ("unlinkable", 422),

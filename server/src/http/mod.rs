@@ -8,6 +8,7 @@ pub mod body;
 pub mod errors;
 pub mod routes;
 pub mod targets;
+pub mod vendor_routes;
 
 mod answer_body;
 mod caller;
@@ -15,6 +16,7 @@ mod intake;
 mod listener;
 mod parameters;
 mod service;
+mod source_of_key;
 mod stream;
 mod watch;
 

@@ -2,6 +2,7 @@
 
 use super::errors::Problem;
 use super::parameters::Parameters;
+use super::vendor_routes::{self, VendorCall};
 use crate::protocol::act::Unread;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
@@ -16,6 +17,8 @@ pub enum Call {
     Track(Origin),
     /// `POST /api/v1/stream`
     Stream(Origin),
+    /// A call of another service's client.
+    Vendor(VendorCall),
     /// A read, which needs a snapshot.
     Read(Read),
     /// A person decides who is who.
@@ -95,6 +98,7 @@ impl Call {
         match self {
             Self::Track(_) => "/api/v1/track",
             Self::Stream(_) => "/api/v1/stream",
+            Self::Vendor(vendor) => vendor.route(),
             Self::Read(read) => read.route(),
             Self::Act { act, .. } => act.route(),
             Self::Status => "/api/v1/status",
@@ -151,13 +155,21 @@ pub fn find(method: &Method, path: &str, query: Option<&str>) -> Result<Call, Pr
     let path = path.strip_prefix('/').unwrap_or(path);
     let segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let shape = shape(&segments)?;
-    let allow = shape.allow();
-    if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
-        let problem = Problem::new("method_not_allowed", format!("this route takes {allow}"));
-        return Err(Problem { allow: Some(allow), ..problem });
+    if let Some(found) = vendor_routes::find(method, &segments, query) {
+        return found.map(Call::Vendor);
     }
+    let shape = shape(&segments)?;
+    check_method(method, shape.allow())?;
     call(shape, &mut Parameters::parse(query.unwrap_or_default())?)
+}
+
+/// Refuses a method that is not among those of `allow`.
+pub(super) fn check_method(method: &Method, allow: &'static str) -> Result<(), Problem> {
+    if allow.split(", ").any(|allowed| allowed == method.as_str()) {
+        return Ok(());
+    }
+    let problem = Problem::new("method_not_allowed", format!("this route takes {allow}"));
+    Err(Problem { allow: Some(allow), ..problem })
 }
 
 /// A route with its ids, before its parameters are read.

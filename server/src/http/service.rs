@@ -10,6 +10,7 @@ use super::caller::{self, Names};
 use super::errors::Problem;
 use super::intake::{self, Form, Intake, Item};
 use super::routes::{ActCall, Call, Read, find};
+use super::source_of_key::SourceOfKey;
 use super::stream::{self, Surroundings, Terms};
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
 use crate::protocol::act::{self, Unread};
@@ -31,6 +32,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
+mod vendors;
+
 /// What is needed to answer.
 pub(super) struct Service {
     store: Arc<dyn Store>,
@@ -38,6 +41,7 @@ pub(super) struct Service {
     /// Tells this run of the server from others, so that a client can see whom it reached.
     instance: String,
     names: Names,
+    source_of_key: SourceOfKey,
     body_bytes: usize,
     body_decompressed_bytes: usize,
     body_timeout: Duration,
@@ -66,6 +70,7 @@ impl Service {
             store,
             instance,
             names: Names::new(server.listen.ip(), &server.hosts),
+            source_of_key: SourceOfKey::new(engine),
             body_bytes: server.body_bytes,
             body_decompressed_bytes: server.body_decompressed_bytes,
             body_timeout: Duration::from_millis(server.body_timeout_ms),
@@ -108,6 +113,7 @@ impl Service {
         match call {
             Call::Track(origin) => self.track(request, origin).await,
             Call::Stream(origin) => self.stream(request, origin),
+            Call::Vendor(vendor) => self.vendor(vendor, request).await,
             Call::Read(Read::Check) => self.read(Read::Check, None).await,
             Call::Read(read) => self.read(read, Some(self.request_timeout)).await,
             Call::Act { act: ActCall::Whole(act), dry_run } => self.act(act, dry_run).await,
