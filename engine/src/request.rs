@@ -24,13 +24,15 @@ pub struct TrackRequest {
     pub user_agent: Option<String>,
     /// Store the events with their session and no profile.
     pub profile_less: bool,
-    /// Where the request comes from. An import corrects no clock.
+    /// Where the request comes from. An import corrects no clock; a library names its devices itself.
     pub origin: Origin,
     /// The events, at most [`crate::limits::REQUEST_MAX_EVENTS`].
     pub events: Vec<Event>,
 }
 
-/// Whether a request is happening now or is history.
+/// Whether a request is happening now or is history, and who names the devices in it.
+///
+/// Written into the log by its place in this list: new ones go to the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub enum Origin {
     /// Sent now by a device or a server.
@@ -38,6 +40,38 @@ pub enum Origin {
     Live,
     /// Read from an archive: times are taken as they are.
     Import,
+    /// Sent now by a client library that was made for another service.
+    Library,
+    /// The same, read from an archive.
+    LibraryImport,
+}
+
+impl Origin {
+    /// Whether times are taken as they are.
+    #[must_use]
+    pub const fn is_import(self) -> bool {
+        matches!(self, Self::Import | Self::LibraryImport)
+    }
+
+    /// Whether the request comes from a client library that was made for another service. Such a library names its
+    /// devices itself, reads no reply, and knows of no session:
+    ///
+    /// - `profile` is the library's id of the device: a client-made profile id in the id space of the source, known or
+    ///   not, whatever the source's `profile_ids` say;
+    /// - without one, and if the source's key is secret, the event's identifier names the device, as in a source
+    ///   marked `server`;
+    /// - a session that is sent groups events and never chooses a profile where either of these does; without one,
+    ///   sessions are made from inactivity.
+    #[must_use]
+    pub const fn is_library(self) -> bool {
+        matches!(self, Self::Library | Self::LibraryImport)
+    }
+
+    /// The origin of the same request where it is read from an archive.
+    #[must_use]
+    pub const fn imported(self) -> Self {
+        if self.is_library() { Self::LibraryImport } else { Self::Import }
+    }
 }
 
 /// Something a customer did.
@@ -85,4 +119,22 @@ pub enum Consent {
     Granted,
     /// No.
     Refused,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::codec::encode_into;
+
+    #[test]
+    fn each_origin_keeps_its_number_in_the_log() {
+        let origins = [Origin::Live, Origin::Import, Origin::Library, Origin::LibraryImport];
+        for (number, origin) in (0..).zip(origins) {
+            let mut bytes = Vec::new();
+            encode_into(&mut bytes, &origin);
+            assert_eq!(bytes, [number], "{origin:?}");
+            assert_eq!(origin.imported().is_library(), origin.is_library());
+            assert!(origin.imported().is_import());
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Spoor as a server: HTTP, settings and the command line over the engine.
 //!
 //! In the order in which bytes pass: [`settings`] say what holds, [`http`] takes connections and bodies,
-//! [`protocol`] makes plain data of them, [`store`] is what the engine is asked. [`command`] is what a person types.
+//! [`protocol`] makes plain data of them, [`vendors`] of what the client libraries of other services send, [`store`] is
+//! what the engine is asked. [`command`] is what a person types.
 //! Nothing here decides what a request means: that is the engine's.
 //!
 //! A server in one's own process, on a port that is free:
@@ -21,6 +22,8 @@ pub mod settings;
 pub mod access;
 
 pub mod protocol;
+
+pub mod vendors;
 
 pub mod store;
 

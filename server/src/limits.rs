@@ -37,6 +37,8 @@ pub const STREAM_ANSWERS_BYTES: usize = 32 << 10;
 pub const STREAM_RETRY_MS: u64 = 10;
 /// How long a client may go on after it was told that its stream has ended, in milliseconds.
 pub const STREAM_FAREWELL_MS: u64 = 1_000;
+/// Most items in one batch of another service's client library. They fill a batch by its size: half a megabyte.
+pub const LIBRARY_BATCH_MAX_ITEMS: usize = 2_500;
 /// Largest body of an act, or of a new key, in bytes.
 pub const ACT_MAX_BYTES: usize = 16 << 10;
 /// Most keys at once: a request shows one, and a person must be able to look through them.
@@ -83,6 +85,7 @@ const _: () = assert!(COMMAND_STATUS_MS < COMMAND_ANSWER_MS && COMMAND_ANSWER_MS
 const _: () = assert!(COMMAND_ANSWER_MS > REQUEST_TIMEOUT_MS);
 const _: () = assert!(1 < STREAM_IN_FLIGHT_MAX_REQUESTS);
 const _: () = assert!(STREAM_IN_FLIGHT_MAX_REQUESTS < spoor::limits::MAILBOX_MAX_REQUESTS);
+const _: () = assert!(LIBRARY_BATCH_MAX_ITEMS < spoor::limits::MAILBOX_MAX_REQUESTS);
 const _: () = assert!(STREAM_FAREWELL_MS < SHUTDOWN_TIMEOUT_MS);
 const _: () = assert!(IMPORT_IN_FLIGHT_MAX < spoor::limits::MAILBOX_MAX_REQUESTS);
 const _: () = assert!(IMPORT_BATCH_MAX_REQUESTS <= spoor::limits::ARRAY_MAX_REQUESTS);

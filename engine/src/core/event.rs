@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::ids::{AgentNo, ConsentNo, EventSeq, FragmentNo, PartNo, SessionNo, TraitNo, TypeNo};
 use crate::limits::{CLOCK_TOLERANCE_MS, FRAGMENT_MAX_CONSENTS, FUTURE_TOLERANCE_MS};
 use crate::reply::EventStatus;
-use crate::request::{Consent, Event, Origin};
+use crate::request::{Consent, Event};
 use crate::settings::TraitKind;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -171,7 +171,7 @@ impl<S: State> Decider<'_, S> {
     pub(super) fn clock_correction_us(&self) -> i64 {
         let request = &self.command.request;
         match request.sent_at {
-            Some(sent_at) if request.origin == Origin::Live => {
+            Some(sent_at) if !request.origin.is_import() => {
                 let wrong_ms = self.stamp.received.millis() - sent_at.millis();
                 if wrong_ms.abs() > CLOCK_TOLERANCE_MS { wrong_ms * MILLI_US } else { 0 }
             }

@@ -110,7 +110,7 @@ pub fn prepare(
     agents: &Agents,
     draw_id: &mut dyn FnMut() -> uuid::Uuid,
 ) -> Result<Command, Rejection> {
-    let source = registry.source(request.source.as_deref()).cloned().ok_or_else(|| {
+    let source = registry.source_of(&request).cloned().ok_or_else(|| {
         let name = request.source.as_deref().unwrap_or(crate::settings::DEFAULT_SOURCE);
         Rejection::new("unknown_source", "source", format!("no source is named {name:?}"))
     })?;

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::limits::{
     IDENTIFICATION_MAX_POINTS, INACTIVITY_MAX_MS, INACTIVITY_MIN_MS, NAME_MAX_BYTES, VALUES_PER_PROFILE_MAX,
 };
+use crate::request::TrackRequest;
 use crate::settings::{
     DEFAULT_SOURCE, IdentificationPoint, Keys, Merges, NamespaceSettings, Normalizer, ProfileIds, Sessions,
     Settings, SourceSettings, TraitSettings,
@@ -18,7 +19,7 @@ use std::sync::Arc;
 const RESERVED_SPACES: [&str; 1] = ["implicit"];
 
 /// One source, resolved.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Source {
     /// Its name.
     pub name: Box<str>,
@@ -45,6 +46,13 @@ pub struct Source {
 }
 
 impl Source {
+    /// The same source where a client library of another service speaks for it; see
+    /// [`crate::Origin::is_library`]. Whoever has a public key may name a device that way, and no user: a user's
+    /// device of a backend is not a browser's to write to.
+    fn of_libraries(&self) -> Self {
+        Self { trusted: true, server: self.secret, by_inactivity: true, ..self.clone() }
+    }
+
     /// The source of what a person does.
     #[must_use]
     pub fn of_an_act() -> Self {
@@ -90,6 +98,8 @@ pub struct Namespace {
 #[derive(Debug)]
 pub struct Registry {
     sources: HashMap<Box<str>, Arc<Source>>,
+    /// The same, for requests of client libraries.
+    of_libraries: HashMap<Box<str>, Arc<Source>>,
     /// Namespaces by name.
     pub namespaces: BTreeMap<String, Namespace>,
     /// Traits that need other than the default.
@@ -114,6 +124,8 @@ impl Registry {
             let source = resolve(name, source)?;
             sources.insert(source.name.clone(), Arc::new(source));
         }
+        let of_libraries =
+            sources.iter().map(|(name, source)| (name.clone(), Arc::new(source.of_libraries()))).collect();
         let mut namespaces = BTreeMap::new();
         for (name, namespace) in &settings.identifiers {
             namespaces.insert(name.clone(), resolve_namespace(name, namespace)?);
@@ -123,7 +135,7 @@ impl Registry {
         let rules = rules_of(settings);
         let hash = rules_hash(&rules);
         let rules = (rules.into(), hash);
-        Ok(Self { sources, namespaces, traits: settings.traits.clone(), points, rules })
+        Ok(Self { sources, of_libraries, namespaces, traits: settings.traits.clone(), points, rules })
     }
 
     /// The identification points for an event type of a source.
@@ -140,6 +152,16 @@ impl Registry {
     #[must_use]
     pub fn source(&self, name: Option<&str>) -> Option<&Arc<Source>> {
         self.sources.get(name.unwrap_or(DEFAULT_SOURCE))
+    }
+
+    /// The source of a request, as it is for who sent it.
+    #[must_use]
+    pub fn source_of(&self, request: &TrackRequest) -> Option<&Arc<Source>> {
+        let name = request.source.as_deref();
+        if request.origin.is_library() {
+            return self.of_libraries.get(name.unwrap_or(DEFAULT_SOURCE));
+        }
+        self.source(name)
     }
 }
 

@@ -4,7 +4,7 @@ use super::Snapshot;
 use crate::core::decision::Effect;
 use crate::error::Error;
 use crate::ids::EventSeq;
-use crate::request::{Origin, TrackRequest};
+use crate::request::TrackRequest;
 use crate::store::log::Record;
 use crate::store::record::{RecordView, seqs_of};
 
@@ -52,7 +52,7 @@ impl Snapshot {
         }
         // It told how wrong the clock was, and the times are right now.
         request.sent_at = None;
-        request.origin = Origin::Import;
+        request.origin = request.origin.imported();
         Ok(Some((EventSeq(last), request)))
     }
 }

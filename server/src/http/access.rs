@@ -101,8 +101,11 @@ impl Access {
     }
 }
 
-/// `None` if the request shows no key.
-fn shown(uri: &Uri, headers: &HeaderMap) -> Result<Option<Shown>, Problem> {
+/// The key in one of its usual places; `None` if the request shows no key there.
+///
+/// # Errors
+/// `key_invalid`: what is shown cannot be a key.
+pub(super) fn shown(uri: &Uri, headers: &HeaderMap) -> Result<Option<Shown>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => {
@@ -167,6 +170,11 @@ impl Sender {
     /// A caller that was admitted, on a page of another origin or on none.
     pub(super) fn new(access: Arc<Access>, caller: Caller, page: Option<HeaderValue>) -> Self {
         Self { access, caller, page }
+    }
+
+    /// The same page with another caller: one whose key was found later.
+    pub(super) fn of(self, caller: Caller) -> Self {
+        Self { caller, ..self }
     }
 
     /// Who that is.

@@ -88,6 +88,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("too_many_identifiers", 422),
     ("too_many_traits", 422),
     ("type_empty", 422),
+    ("type_unknown", 422),
     ("unknown_namespace", 422),
     ("unknown_source", 422),
     ("unlinkable", 422),

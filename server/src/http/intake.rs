@@ -8,7 +8,7 @@ use crate::store::{LazyReply, Store};
 use hyper::HeaderMap;
 use hyper::header::ACCEPT;
 use spoor::settings::{DEFAULT_SOURCE, Keys, Settings};
-use spoor::{TrackError, TrackRequest};
+use spoor::{Reply, TrackError, TrackRequest};
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -67,6 +67,12 @@ impl Intake {
 
     /// Hands over one request, whose answer is wanted in `form`.
     pub(super) fn submit(&self, request: TrackRequest, form: Form) -> Item {
+        let Handed { receiver, reader } = self.hand_in(request);
+        Item::Waiting { receiver, reader, form }
+    }
+
+    /// Hands over one request, whose answer somebody else puts into words.
+    pub(super) fn hand_in(&self, request: TrackRequest) -> Handed {
         let reader = self.reader(&request);
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |answer| {
@@ -74,7 +80,7 @@ impl Intake {
             let _ = sender.send(answer);
         });
         self.store.submit(request, done);
-        Item::Waiting { receiver, reader, form }
+        Handed { receiver, reader }
     }
 
     fn reader(&self, request: &TrackRequest) -> Reader {
@@ -92,6 +98,48 @@ impl Intake {
 pub(super) struct Reader {
     audience: Audience,
     session_sent: bool,
+}
+
+/// One request that the writer has, or that was turned away.
+pub(super) struct Handed {
+    receiver: oneshot::Receiver<Result<LazyReply, TrackError>>,
+    reader: Reader,
+}
+
+impl Handed {
+    /// Waits for the reply, as far as its reader may know it.
+    pub(super) async fn told(self) -> Result<(Reply, Audience), Problem> {
+        let Self { receiver, reader } = self;
+        match receiver.await {
+            Ok(answer) => Ok((told(answer?(), &reader), reader.audience)),
+            Err(_) => Err(Problem::internal()),
+        }
+    }
+
+    /// Waits until the request is stored, whatever the reply says.
+    pub(super) async fn stored(self) -> Result<(), Problem> {
+        match self.receiver.await {
+            Ok(answer) => Ok(answer.map(drop)?),
+            Err(_) => Err(Problem::internal()),
+        }
+    }
+
+    /// [`Handed::stored`] for what is answered already, as it is for what is rejected or finds the mailbox full.
+    pub(super) fn settle(mut self) -> Result<Result<(), Problem>, Self> {
+        match self.receiver.try_recv() {
+            Ok(answer) => Ok(answer.map(drop).map_err(Problem::from)),
+            Err(oneshot::error::TryRecvError::Empty) => Err(self),
+            Err(oneshot::error::TryRecvError::Closed) => Ok(Err(Problem::internal())),
+        }
+    }
+}
+
+/// What of a reply its reader may know.
+fn told(reply: Reply, Reader { audience, session_sent }: &Reader) -> Reply {
+    match audience {
+        Audience::Trusted => reply,
+        Audience::Public { .. } => public::told(reply, *session_sent),
+    }
 }
 
 /// One request on its way.
@@ -125,15 +173,8 @@ impl Item {
     }
 }
 
-fn written(
-    answer: Result<LazyReply, TrackError>,
-    Reader { audience, session_sent }: &Reader,
-    form: Form,
-) -> Result<Vec<u8>, Problem> {
-    let reply = match audience {
-        Audience::Trusted => answer?(),
-        Audience::Public { .. } => public::told(answer?(), *session_sent),
-    };
+fn written(answer: Result<LazyReply, TrackError>, reader: &Reader, form: Form) -> Result<Vec<u8>, Problem> {
+    let (reply, audience) = (told(answer?(), reader), &reader.audience);
     Ok(match form {
         Form::Json => write::text(&write::reply(&reply, audience)),
         Form::Compact => {

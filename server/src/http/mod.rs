@@ -8,6 +8,7 @@ pub mod body;
 pub mod errors;
 pub mod routes;
 pub mod targets;
+pub mod vendor_routes;
 
 mod access;
 mod answer_body;
@@ -17,6 +18,7 @@ mod listener;
 mod pages;
 mod parameters;
 mod service;
+mod source_of_key;
 mod stream;
 mod tracker;
 mod watch;

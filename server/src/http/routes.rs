@@ -2,6 +2,7 @@
 
 use super::errors::Problem;
 use super::parameters::Parameters;
+use super::vendor_routes::{self, VendorCall};
 use crate::protocol::act::Unread;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
@@ -16,6 +17,8 @@ pub enum Call {
     Track(Origin),
     /// `POST /api/v1/stream`
     Stream(Origin),
+    /// A call of another service's client.
+    Vendor(VendorCall),
     /// A read, which needs a snapshot.
     Read(Read),
     /// A person decides who is who.
@@ -92,6 +95,14 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/spoor.js"),
+    ("POST", "/v1/batch"),
+    ("POST", "/v1/{call}"),
+    ("GET", "/v1/projects/{key}/settings"),
+    ("GET", "/sourceConfig"),
+    ("POST", "/track"),
+    ("GET", "/collect/{type}/{source}"),
+    ("POST", "/collect/{type}/{source}"),
+    ("GET", "/collect/{type}/{source}/pixel.gif"),
 ];
 
 /// An act, as far as path and query say it.
@@ -156,6 +167,7 @@ impl Call {
         match self {
             Self::Track(_) => "/api/v1/track",
             Self::Stream(_) => "/api/v1/stream",
+            Self::Vendor(vendor) => vendor.route(),
             Self::Read(read) => read.route(),
             Self::Act { act, .. } => act.route(),
             Self::Keys(KeyRoute::List | KeyRoute::Add) => "/api/v1/keys",
@@ -171,14 +183,14 @@ impl Call {
     #[must_use]
     pub const fn need(&self) -> Need {
         match self {
-            Self::Track(Origin::Live) | Self::Stream(Origin::Live) => Need::Write,
             // History is not one source's word about now, and a check costs what reading the whole store costs.
-            Self::Track(Origin::Import) | Self::Stream(Origin::Import) | Self::Read(Read::Check) => {
-                Need::Admin
-            }
+            Self::Track(origin) | Self::Stream(origin) if origin.is_import() => Need::Admin,
+            Self::Track(_) | Self::Stream(_) => Need::Write,
+            Self::Read(Read::Check) => Need::Admin,
             Self::Read(_) | Self::Status => Need::Read,
             Self::Act { .. } | Self::Keys(_) => Need::Admin,
-            Self::Health | Self::Ready | Self::Tracker => Need::Nothing,
+            // The key of a vendor's call may stand in its body: it is asked for then.
+            Self::Vendor(_) | Self::Health | Self::Ready | Self::Tracker => Need::Nothing,
         }
     }
 
@@ -187,7 +199,8 @@ impl Call {
     #[must_use]
     pub const fn is_for_pages(&self) -> bool {
         match self {
-            Self::Track(origin) | Self::Stream(origin) => matches!(origin, Origin::Live),
+            Self::Track(origin) | Self::Stream(origin) => !origin.is_import(),
+            Self::Vendor(_) => true,
             // A page loads a script of another origin as any other; it does not read it.
             Self::Tracker => false,
             Self::Read(_) | Self::Act { .. } | Self::Keys(_) | Self::Status | Self::Health | Self::Ready => {
@@ -244,16 +257,24 @@ pub fn find(method: &Method, path: &str, query: Option<&str>) -> Result<Call, Pr
     let path = path.strip_prefix('/').unwrap_or(path);
     let segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if let Some(found) = vendor_routes::find(method, &segments, query) {
+        return found.map(Call::Vendor);
+    }
     let shape = match shape(&segments)? {
         Shape::Keys if method == Method::POST => Shape::NewKey,
         shape => shape,
     };
-    let allow = shape.allow();
-    if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
-        let problem = Problem::new("method_not_allowed", format!("this route takes {allow}"));
-        return Err(Problem { allow: Some(allow), ..problem });
-    }
+    check_method(method, shape.allow())?;
     call(shape, &mut Parameters::parse(query.unwrap_or_default())?)
+}
+
+/// Refuses a method that is not among those of `allow`.
+pub(super) fn check_method(method: &Method, allow: &'static str) -> Result<(), Problem> {
+    if allow.split(", ").any(|allowed| allowed == method.as_str()) {
+        return Ok(());
+    }
+    let problem = Problem::new("method_not_allowed", format!("this route takes {allow}"));
+    Err(Problem { allow: Some(allow), ..problem })
 }
 
 /// A route with its ids, before its parameters are read.

@@ -12,6 +12,7 @@ use super::errors::Problem;
 use super::intake::{self, Form, Intake, Item};
 use super::pages::{self, Question};
 use super::routes::{ActCall, Call, KeyRoute, Read, find};
+use super::source_of_key::SourceOfKey;
 use super::stream::{self, Surroundings, Terms};
 use super::tracker;
 use crate::access::keyring::{Caller, Keyring};
@@ -39,6 +40,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
+mod vendors;
+
 /// What is needed to answer.
 pub(super) struct Service {
     store: Arc<dyn Store>,
@@ -47,6 +50,7 @@ pub(super) struct Service {
     instance: String,
     names: Names,
     access: Arc<Access>,
+    source_of_key: SourceOfKey,
     body_bytes: usize,
     body_decompressed_bytes: usize,
     body_timeout: Duration,
@@ -81,6 +85,7 @@ impl Service {
             instance,
             names: Names::new(server.listen.ip(), &server.hosts),
             access: Arc::new(Access::new(keyring, configuration)),
+            source_of_key: SourceOfKey::new(engine),
             body_bytes: server.body_bytes,
             body_decompressed_bytes: server.body_decompressed_bytes,
             body_timeout: Duration::from_millis(server.body_timeout_ms),
@@ -166,6 +171,7 @@ impl Service {
         match call {
             Call::Track(origin) => self.track(request, origin, sender).await,
             Call::Stream(origin) => self.stream(request, origin, sender),
+            Call::Vendor(vendor) => self.vendor(vendor, request, sender).await,
             Call::Read(Read::Check) => self.read(Read::Check, None).await,
             Call::Read(read) => self.read(read, Some(self.request_timeout)).await,
             Call::Act { act: ActCall::Whole(act), dry_run } => self.act(act, dry_run).await,
@@ -357,7 +363,7 @@ impl Service {
         let Arrival { bytes, form, wanted, encoding, origin, user_agent, sender } = arrival;
         let bytes = body::decompress(bytes, encoding, self.body_decompressed_bytes, share)?;
         let complete = |mut request: TrackRequest| {
-            request.origin = origin;
+            request.origin = if origin.is_import() { request.origin.imported() } else { origin };
             request.user_agent = request.user_agent.or_else(|| user_agent.clone());
             sender.admit(&mut request)?;
             Ok::<_, Rejection>(request)
@@ -469,7 +475,7 @@ const USER_AGENT_MAX_BYTES: usize = 1_024;
 
 /// The user agent that the headers name; that of an import is not the customer's.
 fn user_agent(headers: &HeaderMap, origin: Origin) -> Option<String> {
-    if origin == Origin::Import {
+    if origin.is_import() {
         return None;
     }
     let text = headers.get(USER_AGENT)?.to_str().ok()?.trim();

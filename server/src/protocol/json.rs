@@ -12,7 +12,7 @@ use super::walk::{AnyJson, Flag, IdentifierValue, JsonObject, Seen, Text, TextLi
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use spoor::limits::ARRAY_MAX_REQUESTS;
-use spoor::{Consent, Event, Json, Rejection, TrackRequest, TraitOperations};
+use spoor::{Consent, Event, Json, Origin, Rejection, TrackRequest, TraitOperations};
 use std::fmt;
 
 /// What a body holds.
@@ -143,6 +143,10 @@ reader! {
                     "profile" => request.profile = walk.member(&mut members, &name, Text(walk))?,
                     "sent_at" => request.sent_at = walk.member(&mut members, &name, Time(walk))?,
                     "context" => request.context = walk.member(&mut members, &name, JsonObject(walk))?,
+                    "library" => {
+                        let library = walk.member(&mut members, &name, Flag(walk))?;
+                        request.origin = if library { Origin::Library } else { Origin::Live };
+                    }
                     "profile_less" => request.profile_less = walk.member(&mut members, &name, Flag(walk))?,
                     "events" => request.events = walk.member(&mut members, &name, Events(walk))?,
                     _ => drop(walk.member(&mut members, &name, AnyJson(walk))?),

@@ -33,6 +33,8 @@ pub fn request(request: &TrackRequest) -> impl Serialize + use<'_> {
         context: Option<Context<'a>>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         profile_less: bool,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        library: bool,
         events: Vec<EventBody<'a>>,
     }
     Body {
@@ -42,6 +44,7 @@ pub fn request(request: &TrackRequest) -> impl Serialize + use<'_> {
         sent_at: request.sent_at.map(exact),
         context: context(request),
         profile_less: request.profile_less,
+        library: request.origin.is_library(),
         events: request.events.iter().map(event).collect(),
     }
 }

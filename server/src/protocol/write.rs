@@ -100,7 +100,8 @@ pub(super) fn reply_body<'a>(reply: &'a Reply, audience: &'a Audience) -> ReplyB
 const WARNINGS_OF_OTHERS: [&str; 4] =
     ["profile_mismatch", "session_shared", "profile_switched", "fragments_max"];
 
-fn warnings(codes: &[&'static str], public: bool) -> Vec<&'static str> {
+/// Codes as this reader gets them.
+pub(crate) fn warnings(codes: &[&'static str], public: bool) -> Vec<&'static str> {
     codes.iter().copied().filter(|code| !(public && WARNINGS_OF_OTHERS.contains(code))).collect()
 }
 
@@ -156,6 +157,12 @@ fn session_reply(session: &SessionReply) -> SessionReplyBody<'_> {
 
 /// A public device is told its own id: the one that it sent, also if the session turned out to be somebody else's, or
 /// the device's events go to another person now.
+/// The profile id that a reply tells this reader.
+#[must_use]
+pub fn profile_id<'a>(reply: &'a Reply, audience: &'a Audience) -> Option<&'a str> {
+    reply.profile.as_ref().and_then(|profile| profile_reply(profile, audience)).map(|told| told.id)
+}
+
 fn profile_reply<'a>(profile: &'a ProfileReply, audience: &'a Audience) -> Option<ProfileReplyBody<'a>> {
     let ProfileReply { id, primary_id, reason, created } = profile;
     match (audience, reason) {

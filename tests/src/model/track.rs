@@ -7,8 +7,8 @@ use super::{DeviceKey, EventRow, Input, Model, Place, Scope};
 use spoor::limits::{CLOCK_TOLERANCE_MS, FUTURE_TOLERANCE_MS};
 use spoor::settings::{Keys, ProfileIds};
 use spoor::{
-    Event, EventReply, EventSeq, EventStatus, LinkOutcome, LinkReply, Origin, ProfileReply, Reason,
-    Rejection, Reply, SessionReply, Timestamp, TrackRequest,
+    Event, EventReply, EventSeq, EventStatus, LinkOutcome, LinkReply, ProfileReply, Reason, Rejection, Reply,
+    SessionReply, Timestamp, TrackRequest,
 };
 
 /// Reasons that lie in what was sent.
@@ -306,7 +306,7 @@ impl Model {
 /// What is added to the sender's times, in microseconds; 0 unless its clock is wrong beyond the network's share.
 fn clock_offset_us(request: &TrackRequest, received: Timestamp) -> i64 {
     match request.sent_at {
-        Some(sent_at) if request.origin == Origin::Live => {
+        Some(sent_at) if !request.origin.is_import() => {
             let offset_us = received.0 - sent_at.0;
             if offset_us.abs() > CLOCK_TOLERANCE_MS * 1_000 { offset_us } else { 0 }
         }

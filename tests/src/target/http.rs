@@ -201,8 +201,8 @@ impl<B: Backing> Target for Http<B> {
         }
         let sent = wire::write_request(request);
         let path = match request.origin {
-            Origin::Live => "/api/v1/track",
-            Origin::Import => "/api/v1/track?origin=import",
+            Origin::Live | Origin::Library => "/api/v1/track",
+            Origin::Import | Origin::LibraryImport => "/api/v1/track?origin=import",
         };
         let (status, body) = self.send(path, &sent);
         let body: Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status} {body}"));

@@ -9,7 +9,7 @@ use super::tally::{Failed, Origination, Rejected, Tally};
 use crate::limits::{IMPORT_IN_FLIGHT_MAX, IMPORT_RETRY_MS};
 use crate::protocol::json::{self, Body};
 use crate::store::{LazyReply, Store};
-use spoor::{Error, Origin, TrackError, TrackRequest};
+use spoor::{Error, TrackError, TrackRequest};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -108,7 +108,7 @@ impl StoreSink {
                 // The receiver lives as long as there are senders.
                 outcome => drop(outcomes.send((origination, outcome))),
             };
-            self.store.submit(TrackRequest { origin: Origin::Import, ..request }, Box::new(done));
+            self.store.submit(TrackRequest { origin: request.origin.imported(), ..request }, Box::new(done));
             if self.flight.was_turned_away(origination) {
                 std::thread::sleep(Duration::from_millis(IMPORT_RETRY_MS));
                 next = again();
