@@ -1,0 +1,239 @@
+//! The genuine client libraries of other services, from their registries, against the server's binary, which is killed
+//! while they send and started again: every message is stored exactly once, what a device did before its user was
+//! known is the user's, and the next user is another person.
+//!
+//! Needs Node.js with npm, and Python with venv: tests/clients/README.md.
+#![expect(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
+
+use serde_json::Value;
+use spoor_tests::connection::Connection;
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How often each of the two people of the story looks around.
+const STEPS: u64 = 150;
+/// Their other messages: a page, two identifies, an alias, a group, a purchase.
+const OTHERS: u64 = 6;
+/// How long installing may take, with registries that are slow.
+const INSTALL_MAX: Duration = Duration::from_secs(600);
+/// How long a story may take.
+const STORY_MAX: Duration = Duration::from_secs(120);
+/// How long the server is away.
+const AWAY: Duration = Duration::from_millis(400);
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+/// Runs a command to its end, within `most`; its output is the test's.
+fn run(command: &mut Command, most: Duration, hint: &str) {
+    let child = command.stdin(Stdio::null()).spawn();
+    let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}\n{hint}"));
+    finish(child, most, &format!("{command:?}\n{hint}"));
+}
+
+fn finish(mut child: Child, most: Duration, what: &str) {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return assert!(status.success(), "{status}: {what}");
+        }
+        if begun.elapsed() > most {
+            child.kill().and_then(|()| child.wait()).expect("the end of a child");
+            panic!("not done after {most:?}: {what}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A folder with the files of tests/clients, in which `install` has installed what `lock` names. Done once: what is
+/// there from an earlier run for the same lock serves.
+fn installed(name: &str, lock: &str, install: impl Fn(&Path)) -> PathBuf {
+    let there = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(name);
+    std::fs::create_dir_all(&there).expect("a folder");
+    let wanted = std::fs::read(folder().join(lock)).expect("the lock");
+    let mark = there.join("installed");
+    let is_there = std::fs::read(&mark).is_ok_and(|found| found == wanted);
+    for entry in std::fs::read_dir(folder()).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            std::fs::copy(&path, there.join(path.file_name().expect("a name"))).expect("a copy");
+        }
+    }
+    if !is_there {
+        install(&there);
+        std::fs::write(mark, wanted).expect("a mark");
+    }
+    there
+}
+
+/// The Node.js libraries; the folder in which their scripts run.
+fn node() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        installed("node", "package-lock.json", |there| {
+            let mut npm = Command::new("npm");
+            npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(there);
+            run(&mut npm, INSTALL_MAX, "this test needs Node.js 18 or newer with npm, and the npm registry");
+        })
+    })
+}
+
+/// The Python libraries; the folder in which their scripts run.
+fn python() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        installed("python", "requirements.txt", |there| {
+            let hint = "this test needs Python 3.9 or newer with venv (python3-venv), and PyPI";
+            run(Command::new("python3").args(["-m", "venv", "--clear", "venv"]).current_dir(there), INSTALL_MAX, hint);
+            let mut pip = Command::new("venv/bin/python");
+            pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "-r", "requirements.txt"]).current_dir(there);
+            run(&mut pip, INSTALL_MAX, hint);
+        })
+    })
+}
+
+/// The server's process, always on one port, so that who sends finds it again.
+struct Server {
+    directory: TempDir,
+    address: String,
+    child: Option<Child>,
+}
+
+impl Server {
+    fn start() -> Self {
+        // The port is free now; that somebody takes it before the server does is possible and shows at once.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut server = Self { directory, address: format!("127.0.0.1:{port}"), child: None };
+        server.again();
+        server
+    }
+
+    fn again(&mut self) {
+        let child = Command::new(env!("CARGO_BIN_EXE_spoor-under-test"))
+            .args(["serve", "--listen", &self.address, "--data"])
+            .arg(self.directory.path().join("data"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.child = Some(child.expect("the server's binary"));
+        let begun = Instant::now();
+        while self.ask("/readyz").is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the server does not serve");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// SIGKILL: nothing is closed, flushed or said.
+    fn kill(&mut self) {
+        let mut child = self.child.take().expect("a server");
+        child.kill().and_then(|()| child.wait()).expect("the end of the server");
+    }
+
+    /// `None` while nobody listens.
+    fn ask(&self, target: &str) -> Option<Value> {
+        let (status, body) = Connection::open(&self.address).ok()?.ask("GET", target, "").ok()?;
+        assert_eq!(status, 200, "{target}: {body}");
+        Some(serde_json::from_str(&body).expect("JSON"))
+    }
+
+    fn read(&self, target: &str) -> Value {
+        self.ask(target).expect("the server answers")
+    }
+
+    fn events(&self) -> Vec<Value> {
+        match self.read("/api/v1/events?after=0&limit=1000")["items"].take() {
+            Value::Array(events) => events,
+            other => panic!("no list of events: {other}"),
+        }
+    }
+
+    /// Waits until so many events are stored.
+    fn wait_for(&self, events: u64, story: &mut Child) {
+        let begun = Instant::now();
+        while (self.events().len() as u64) < events {
+            assert!(begun.elapsed() < STORY_MAX, "{} of {events} events came", self.events().len());
+            assert_eq!(story.try_wait().expect("a child"), None, "the story ended before {events} events");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // What is left to do with a process that is already gone does not matter here.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// Lets a library tell the story; the server is killed in each half of it, and is away for a while.
+fn tell(there: &Path, program: &Path, script: &str) {
+    let mut server = Server::start();
+    let mut story = Command::new(program)
+        .arg(script)
+        .args([format!("http://{}", server.address), STEPS.to_string()])
+        .current_dir(there)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("a script");
+    for events in [STEPS / 2, STEPS + STEPS / 2] {
+        server.wait_for(events, &mut story);
+        server.kill();
+        std::thread::sleep(AWAY);
+        server.again();
+    }
+    finish(story, STORY_MAX, script);
+    check(&server);
+}
+
+/// What must be stored in the end, whatever library told it.
+fn check(server: &Server) {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for event in server.events() {
+        let name = event["type"].as_str().expect("a type");
+        let number = event["properties"]["n"].as_u64().map_or(String::new(), |n| format!(" {n}"));
+        *counts.entry(format!("{name}{number}")).or_default() += 1;
+    }
+    let steps = (0..STEPS).flat_map(|n| [format!("step {n}"), format!("other {n}")]);
+    let others = ["page-view", "alias", "group", "bought"].map(str::to_owned);
+    let mut expected: BTreeMap<String, u64> = steps.chain(others).map(|name| (name, 1)).collect();
+    expected.insert("identify".to_owned(), 2);
+    assert_eq!(counts, expected, "each message exactly once");
+
+    let ada = server.read("/api/v1/profiles?identifier=user_id:u-1");
+    let bob = server.read("/api/v1/profiles?identifier=user_id:u-2");
+    assert_eq!(ada["counters"]["events"], STEPS + OTHERS - 1, "before and after she was known");
+    assert_eq!(bob["counters"]["events"], STEPS + 1);
+    assert_ne!(ada["primary_id"], bob["primary_id"]);
+    for (target, of) in
+        [("/a-1", &ada), ("?identifier=email:ada@example.com", &ada), ("/a-2", &bob), ("?identifier=email:bob@example.com", &bob)]
+    {
+        assert_eq!(server.read(&format!("/api/v1/profiles{target}"))["primary_id"], of["primary_id"], "{target}");
+    }
+    assert_eq!((&ada["traits"]["plan"], &ada["traits"]["group_id"]), (&"pro".into(), &"g-1".into()));
+    assert_eq!(bob["traits"]["plan"], Value::Null);
+}
+
+#[test]
+fn segments_library_for_node() {
+    tell(node(), Path::new("node"), "segment.mjs");
+}
+
+#[test]
+fn rudderstacks_library_for_node() {
+    tell(node(), Path::new("node"), "rudder.mjs");
+}
+
+#[test]
+fn segments_library_for_python() {
+    tell(python(), &python().join("venv/bin/python"), "segment_story.py");
+}
