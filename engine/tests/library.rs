@@ -51,7 +51,7 @@ fn the_id_that_a_library_gives_a_device_is_that_devices() {
     let second = engine.track(said("m-2", "a-1", "", 10)).unwrap();
     assert_eq!(second.session.unwrap().id, first.session.clone().unwrap().id, "no silence between them");
     let later = engine.track(said("m-3", "a-1", "", 100)).unwrap();
-    assert_ne!(later.session.unwrap().id, first.session.unwrap().id);
+    assert_ne!(later.session.unwrap().id, first.session.clone().unwrap().id);
     let stranger = engine.track(said("m-1", "a-2", "", 0)).unwrap();
     assert_eq!(status(&stranger), EventStatus::Stored, "the same event id, on another device");
     assert_ne!(primary(&stranger), primary(&first));

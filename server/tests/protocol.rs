@@ -251,3 +251,13 @@ proptest! {
         prop_assert!(!accepted || json.is_ok(), "accepted what is not JSON: {text}");
     }
 }
+
+#[test]
+fn a_request_of_a_library_is_read_as_it_was_exported() {
+    let sent = TrackRequest { profile: Some("a-1".to_owned()), origin: Origin::LibraryImport, ..one("{}") };
+    let line = spoor_server::protocol::write::line(&spoor_server::protocol::request::request(&sent));
+    let read = one(std::str::from_utf8(&line).unwrap());
+    assert_eq!((read.origin.imported(), read.profile), (sent.origin, sent.profile));
+    assert_eq!(one(r#"{"library":false}"#).origin, Origin::Live);
+    assert_eq!(outcome(r#"{"library":1}"#), "wrong_type library");
+}

@@ -93,7 +93,12 @@ fn profile(server: &Server, of: &str) -> Value {
 fn stored(server: &Server) -> Vec<(String, String)> {
     let page = get(server, "/api/v1/events?after=0&limit=1000").json();
     let text = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();
-    page["items"].as_array().unwrap().iter().map(|event| (text(event, "type"), text(event, "source"))).collect()
+    page["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| (text(event, "type"), text(event, "source")))
+        .collect()
 }
 
 fn types(server: &Server) -> Vec<String> {
@@ -165,7 +170,10 @@ fn a_body_in_which_nothing_is_right_is_refused_as_a_whole() {
     let broken = post_as(&server, "/v1/batch", &[("content-type", "application/json")], b"{\"batch\":[");
     assert_eq!(broken.error(), "400 json_invalid -");
     assert_eq!(get(&server, "/v1/track").error(), "405 method_not_allowed -");
-    assert_eq!(post(&server, "/v1/batch", &json!({"batch": []})).json(), json!({"success": true, "accepted": 0}));
+    assert_eq!(
+        post(&server, "/v1/batch", &json!({"batch": []})).json(),
+        json!({"success": true, "accepted": 0})
+    );
     assert_eq!(types(&server), Vec::<String>::new());
 }
 
@@ -174,7 +182,8 @@ fn a_body_is_read_by_what_it_holds() {
     let (server, _directory) = start(&[]);
     let item = |id: &str| format!(r#"{{"anonymousId":"a-1","messageId":"{id}","event":"click"}}"#);
     let form = "application/x-www-form-urlencoded";
-    let in_form = format!("data={}", form_urlencoded::byte_serialize(item("m-4").as_bytes()).collect::<String>());
+    let in_form =
+        format!("data={}", form_urlencoded::byte_serialize(item("m-4").as_bytes()).collect::<String>());
     let cases: [(&[(&str, &str)], Vec<u8>); 5] = [
         (&[("content-type", "text/plain")], item("m-1").into_bytes()),
         (&[("content-type", form), ("content-encoding", "gzip")], gzipped(&item("m-2"))),
@@ -184,7 +193,11 @@ fn a_body_is_read_by_what_it_holds() {
     ];
     for (headers, body) in cases {
         let answer = post_as(&server, "/v1/track", headers, &body);
-        assert_eq!((answer.status, answer.json()), (200, json!({"success": true, "accepted": 1})), "{headers:?}");
+        assert_eq!(
+            (answer.status, answer.json()),
+            (200, json!({"success": true, "accepted": 1})),
+            "{headers:?}"
+        );
     }
     assert_eq!(profile(&server, "/a-1")["counters"]["events"], 5);
 }
@@ -221,11 +234,18 @@ fn what_may_be_taken_later_is_sent_again_as_a_whole_and_stored_once() {
 fn the_history_before_a_login_is_the_users_and_the_next_user_is_another() {
     let (server, _directory) = start(&[]);
     let traits = json!({"email": "Ada@Example.com", "plan": "pro"});
-    let ok = |target: &str, body: Value| assert_eq!(post(&server, target, &body).status, 200, "{target} {body}");
+    let ok =
+        |target: &str, body: Value| assert_eq!(post(&server, target, &body).status, 200, "{target} {body}");
     ok("/v1/t", json!({"anonymousId": "a-1", "messageId": "m-1", "event": "click"}));
-    ok("/v1/i", json!({"anonymousId": "a-1", "messageId": "m-2", "userId": "u-1", "context": {"traits": traits}}));
+    ok(
+        "/v1/i",
+        json!({"anonymousId": "a-1", "messageId": "m-2", "userId": "u-1", "context": {"traits": traits}}),
+    );
     ok("/v1/t", json!({"userId": "u-1", "messageId": "m-3", "event": "bought"}));
-    ok("/v1/g", json!({"userId": "u-1", "messageId": "m-4", "groupId": "g-1", "traits": {"email": "g@shop.example"}}));
+    ok(
+        "/v1/g",
+        json!({"userId": "u-1", "messageId": "m-4", "groupId": "g-1", "traits": {"email": "g@shop.example"}}),
+    );
     ok("/v1/t", json!({"anonymousId": "a-2", "messageId": "m-5", "event": "click"}));
     ok("/v1/a", json!({"previousId": "a-2", "userId": "u-1", "messageId": "m-6"}));
     ok("/v1/a", json!({"anonymousId": "a-1", "previousId": "u-1", "userId": "u-1", "messageId": "m-7"}));
@@ -315,7 +335,10 @@ fn what_tracardi_fails_at_is_a_clients_mistake_with_a_name() {
         (json!({"source": {"id": "web"}, "events": [{"type": " "}]}), "422 type_empty events[0].type"),
         (json!({"source": {"id": "web"}, "events": [5]}), "400 wrong_type events[0]"),
         (json!({"source": {"id": "web"}, "events": 5}), "400 wrong_type -"),
-        (json!({"source": {"id": "web"}, "session": {"id": "s".repeat(129)}, "events": []}), "422 id_too_long session"),
+        (
+            json!({"source": {"id": "web"}, "session": {"id": "s".repeat(129)}, "events": []}),
+            "422 id_too_long session",
+        ),
         (json!("track"), "400 wrong_type -"),
     ] {
         assert_eq!(post(&server, "/track", &body).error(), expected, "{body}");
@@ -340,7 +363,8 @@ fn an_event_needs_no_payload() {
     let broken = post_as(&server, "/collect/click/web/s-1", &[("content-type", "text/plain")], b"{\"a\":");
     assert_eq!(broken.error(), "400 json_invalid -");
     let events = get(&server, "/api/v1/events?after=0&limit=10").json();
-    let properties: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| &event["properties"]).collect();
+    let properties: Vec<_> =
+        events["items"].as_array().unwrap().iter().map(|event| &event["properties"]).collect();
     assert_eq!(
         properties,
         [
@@ -368,9 +392,7 @@ fn a_picture_is_an_event() {
 #[test]
 fn a_browsers_key_is_told_of_no_other_profile() {
     let (server, _directory) = start(&["web"]);
-    let payload = |session: &str, events: Value| {
-        json!({"source": {"id": "web"}, "session": {"id": session}, "events": events})
-    };
+    let payload = |session: &str, events: Value| json!({"source": {"id": "web"}, "session": {"id": session}, "events": events});
     let id = |answer: &Answer| answer.json()["profile"]["id"].as_str().unwrap().to_owned();
     let ada = post(&server, "/track", &payload("s-1", json!([{"type": "click"}])));
     let bob = post(&server, "/track", &payload("s-2", json!([{"type": "click"}])));

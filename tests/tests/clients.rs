@@ -3,7 +3,12 @@
 //! known is the user's, and the next user is another person.
 //!
 //! Needs Node.js with npm, and Python with venv: tests/clients/README.md.
-#![expect(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test: a panic is its report"
+)]
 
 use serde_json::Value;
 use spoor_tests::connection::Connection;
@@ -90,9 +95,14 @@ fn python() -> &'static Path {
     FOLDER.get_or_init(|| {
         installed("python", "requirements.txt", |there| {
             let hint = "this test needs Python 3.9 or newer with venv (python3-venv), and PyPI";
-            run(Command::new("python3").args(["-m", "venv", "--clear", "venv"]).current_dir(there), INSTALL_MAX, hint);
+            run(
+                Command::new("python3").args(["-m", "venv", "--clear", "venv"]).current_dir(there),
+                INSTALL_MAX,
+                hint,
+            );
             let mut pip = Command::new("venv/bin/python");
-            pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "-r", "requirements.txt"]).current_dir(there);
+            pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "-r", "requirements.txt"])
+                .current_dir(there);
             run(&mut pip, INSTALL_MAX, hint);
         })
     })
@@ -108,7 +118,8 @@ struct Server {
 impl Server {
     fn start() -> Self {
         // The port is free now; that somebody takes it before the server does is possible and shows at once.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut server = Self { directory, address: format!("127.0.0.1:{port}"), child: None };
         server.again();
@@ -214,10 +225,17 @@ fn check(server: &Server) {
     assert_eq!(ada["counters"]["events"], STEPS + OTHERS - 1, "before and after she was known");
     assert_eq!(bob["counters"]["events"], STEPS + 1);
     assert_ne!(ada["primary_id"], bob["primary_id"]);
-    for (target, of) in
-        [("/a-1", &ada), ("?identifier=email:ada@example.com", &ada), ("/a-2", &bob), ("?identifier=email:bob@example.com", &bob)]
-    {
-        assert_eq!(server.read(&format!("/api/v1/profiles{target}"))["primary_id"], of["primary_id"], "{target}");
+    for (target, of) in [
+        ("/a-1", &ada),
+        ("?identifier=email:ada@example.com", &ada),
+        ("/a-2", &bob),
+        ("?identifier=email:bob@example.com", &bob),
+    ] {
+        assert_eq!(
+            server.read(&format!("/api/v1/profiles{target}"))["primary_id"],
+            of["primary_id"],
+            "{target}"
+        );
     }
     assert_eq!((&ada["traits"]["plan"], &ada["traits"]["group_id"]), (&"pro".into(), &"g-1".into()));
     assert_eq!(bob["traits"]["plan"], Value::Null);

@@ -173,11 +173,7 @@ impl Item {
     }
 }
 
-fn written(
-    answer: Result<LazyReply, TrackError>,
-    reader: &Reader,
-    form: Form,
-) -> Result<Vec<u8>, Problem> {
+fn written(answer: Result<LazyReply, TrackError>, reader: &Reader, form: Form) -> Result<Vec<u8>, Problem> {
     let (reply, audience) = (told(answer?(), reader), &reader.audience);
     Ok(match form {
         Form::Json => write::text(&write::reply(&reply, audience)),

@@ -64,11 +64,7 @@ const PIXEL: &str = "pixel.gif";
 ///
 /// # Errors
 /// `method_not_allowed`, `parameter_invalid`.
-pub fn find(
-    method: &Method,
-    segments: &[&str],
-    query: Option<&str>,
-) -> Option<Result<VendorCall, Problem>> {
+pub fn find(method: &Method, segments: &[&str], query: Option<&str>) -> Option<Result<VendorCall, Problem>> {
     // Some clients end every path with a slash.
     let segments = match segments {
         [path @ .., ""] => path,
@@ -127,7 +123,9 @@ fn tracardi_track(query: &str) -> Result<VendorCall, Problem> {
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {
-    form_urlencoded::parse(query.as_bytes()).find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(other, _)| other == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub(super) fn message<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Reject
 /// `wrong_type`.
 pub(super) fn text(raw: Raw<'_>, field: &str) -> Result<Option<String>, Rejection> {
     let Some(raw) = raw else { return Ok(None) };
-    let wrong = || Rejection::new("wrong_type", field, "this is text, or an integer that stands for its digits");
+    let wrong =
+        || Rejection::new("wrong_type", field, "this is text, or an integer that stands for its digits");
     if is_integer(raw.get()) {
         return Ok(Some(raw.get().to_owned()));
     }

@@ -130,7 +130,11 @@ fn speaker(call: Call, item: &Item<'_>) -> Result<Speaker, Rejection> {
     if call == Call::Alias {
         let previous = member::text(item.previous_id, "previousId")?;
         if user.is_none() {
-            return Err(Rejection::new("member_missing", "userId", "an alias names the user that somebody is"));
+            return Err(Rejection::new(
+                "member_missing",
+                "userId",
+                "an alias names the user that somebody is",
+            ));
         }
         device = previous.filter(|previous| Some(previous) != user.as_ref()).or(device);
     }
@@ -284,26 +288,45 @@ mod tests {
     #[test]
     fn each_call_becomes_an_event() {
         for (item, expected) in [
-            (r#"{"type":"track","anonymousId":"a","event":" Order Completed ","properties":{"n":1}}"#,
-             r#"Order Completed of a {"n":1}"#),
+            (
+                r#"{"type":"track","anonymousId":"a","event":" Order Completed ","properties":{"n":1}}"#,
+                r#"Order Completed of a {"n":1}"#,
+            ),
             (r#"{"type":"track","userId":7,"event":"x"}"#, "x of - user_id=7"),
-            (r#"{"type":"page","anonymousId":"a","name":"Home","category":"Docs","properties":{"url":"/","name":"h"}}"#,
-             r#"page-view of a {"category":"Docs","name":"h","url":"/"}"#),
+            (
+                r#"{"type":"page","anonymousId":"a","name":"Home","category":"Docs","properties":{"url":"/","name":"h"}}"#,
+                r#"page-view of a {"category":"Docs","name":"h","url":"/"}"#,
+            ),
             (r#"{"type":"screen","anonymousId":"a","name":"Start"}"#, r#"screen-view of a {"name":"Start"}"#),
-            (r#"{"type":"identify","anonymousId":"a","userId":"u",
+            (
+                r#"{"type":"identify","anonymousId":"a","userId":"u",
                  "traits":{"email":"Ada@Example.com","phone":61412345678,"plan":"pro","age":null}}"#,
-             r#"identify of a user_id=u email=Ada@Example.com phone=61412345678 set age=null set email="Ada@Example.com" set phone=61412345678 set plan="pro""#),
-            (r#"{"type":"identify","anonymousId":"a","context":{"traits":{"email":"b@c.de","x":1}},"traits":{"x":2}}"#,
-             r#"identify of a email=b@c.de set email="b@c.de" set x=2"#),
-            (r#"{"type":"track","anonymousId":"a","event":"x","context":{"traits":{"email":"b@c.de"}}}"#, "x of a"),
-            (r#"{"type":"group","userId":"u","groupId":5,"traits":{"email":"info@shop.example"}}"#,
-             r#"group of - user_id=u set group_id="5" {"groupId":"5","traits":{"email":"info@shop.example"}}"#),
-            (r#"{"type":"alias","previousId":"a","userId":"u"}"#,
-             r#"alias of a user_id=u {"previousId":"a","userId":"u"}"#),
-            (r#"{"type":"alias","anonymousId":"b","previousId":"u","userId":"u"}"#,
-             r#"alias of b user_id=u {"previousId":"u","userId":"u"}"#),
-            (r#"{"type":"alias","previousId":"u","userId":"u"}"#,
-             r#"alias of - user_id=u {"previousId":"u","userId":"u"}"#),
+                r#"identify of a user_id=u email=Ada@Example.com phone=61412345678 set age=null set email="Ada@Example.com" set phone=61412345678 set plan="pro""#,
+            ),
+            (
+                r#"{"type":"identify","anonymousId":"a","context":{"traits":{"email":"b@c.de","x":1}},"traits":{"x":2}}"#,
+                r#"identify of a email=b@c.de set email="b@c.de" set x=2"#,
+            ),
+            (
+                r#"{"type":"track","anonymousId":"a","event":"x","context":{"traits":{"email":"b@c.de"}}}"#,
+                "x of a",
+            ),
+            (
+                r#"{"type":"group","userId":"u","groupId":5,"traits":{"email":"info@shop.example"}}"#,
+                r#"group of - user_id=u set group_id="5" {"groupId":"5","traits":{"email":"info@shop.example"}}"#,
+            ),
+            (
+                r#"{"type":"alias","previousId":"a","userId":"u"}"#,
+                r#"alias of a user_id=u {"previousId":"a","userId":"u"}"#,
+            ),
+            (
+                r#"{"type":"alias","anonymousId":"b","previousId":"u","userId":"u"}"#,
+                r#"alias of b user_id=u {"previousId":"u","userId":"u"}"#,
+            ),
+            (
+                r#"{"type":"alias","previousId":"u","userId":"u"}"#,
+                r#"alias of - user_id=u {"previousId":"u","userId":"u"}"#,
+            ),
             (r#"{"type":"track","anonymousId":"","userId":null,"event":"x"}"#, "member_missing anonymousId"),
             (r#"{"type":"track","anonymousId":"a"}"#, "member_missing event"),
             (r#"{"type":"alias","anonymousId":"a"}"#, "member_missing userId"),
@@ -311,8 +334,14 @@ mod tests {
             (r#"{"type":"purge","anonymousId":"a"}"#, "type_unknown type"),
             (r#"{"anonymousId":"a"}"#, "member_missing type"),
             (r#"{"type":"track","anonymousId":["a"],"event":"x"}"#, "wrong_type anonymousId"),
-            (r#"{"type":"track","anonymousId":"a","event":"x","timestamp":"soon"}"#, "time_invalid timestamp"),
-            (r#"{"type":"track","anonymousId":"a","event":"x","properties":[1]}"#, "not_an_object properties"),
+            (
+                r#"{"type":"track","anonymousId":"a","event":"x","timestamp":"soon"}"#,
+                "time_invalid timestamp",
+            ),
+            (
+                r#"{"type":"track","anonymousId":"a","event":"x","properties":[1]}"#,
+                "not_an_object properties",
+            ),
             (r#"{"type":"track","anonymousId":"a","anonymousId":"b","event":"x"}"#, "json_duplicate_key -"),
             ("5", "wrong_type -"),
         ] {

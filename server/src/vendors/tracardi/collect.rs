@@ -117,6 +117,9 @@ mod tests {
 
     #[test]
     fn the_picture_is_one_transparent_point() {
-        assert_eq!((&PIXEL[..6], &PIXEL[6..10], PIXEL.last()), (&b"GIF89a"[..], &[1, 0, 1, 0][..], Some(&b';')));
+        assert_eq!(
+            (&PIXEL[..6], &PIXEL[6..10], PIXEL.last()),
+            (&b"GIF89a"[..], &[1, 0, 1, 0][..], Some(&b';'))
+        );
     }
 }

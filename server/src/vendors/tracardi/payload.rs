@@ -193,17 +193,29 @@ mod tests {
     #[test]
     fn a_payload_becomes_a_request() {
         for (rest, expected) in [
-            (r#""session":{"id":" s "},"profile":{"id":"p"},"events":[{"type":" Page View "}]"#,
-             r#"s p ["page-view"] []"#),
+            (
+                r#""session":{"id":" s "},"profile":{"id":"p"},"events":[{"type":" Page View "}]"#,
+                r#"s p ["page-view"] []"#,
+            ),
             (r#""session":null,"profile":null,"events":[]"#, "- - [] []"),
             (r#""session":{},"profile":{"id":""}"#, "- - [] []"),
-            (r#""session":{"id":5},"events":[{"type":"a"}],"options":{"saveSession":false}"#, r#"- - ["a"] []"#),
-            (r#""session":{"id":"s"},"events":[{"type":"a"}],"options":{"saveProfile":false}"#,
-             r#"s - profile-less ["a"] []"#),
-            (r#""session":{"id":"s"},"events":[{"type":"a"}],"options":{"saveEvents":false,"saveSession":"false"}"#,
-             r#"s - [] ["events_not_saved"]"#),
+            (
+                r#""session":{"id":5},"events":[{"type":"a"}],"options":{"saveSession":false}"#,
+                r#"- - ["a"] []"#,
+            ),
+            (
+                r#""session":{"id":"s"},"events":[{"type":"a"}],"options":{"saveProfile":false}"#,
+                r#"s - profile-less ["a"] []"#,
+            ),
+            (
+                r#""session":{"id":"s"},"events":[{"type":"a"}],"options":{"saveEvents":false,"saveSession":"false"}"#,
+                r#"s - [] ["events_not_saved"]"#,
+            ),
             (r#""profile_less":true,"events":[{"type":"a"}]"#, r#"- - profile-less ["a"] []"#),
-            (r#""events":[{"type":"a","time":{"insert":"datetime.now()"}}]"#, r#"- - ["a"] ["time_ignored"]"#),
+            (
+                r#""events":[{"type":"a","time":{"insert":"datetime.now()"}}]"#,
+                r#"- - ["a"] ["time_ignored"]"#,
+            ),
             (r#""events":[{"type":"a","time":"2026"}]"#, r#"- - ["a"] ["time_ignored"]"#),
             (r#""events":[{"type":"a"},{"type":5,"properties":[1]}]"#, "not_an_object events[1].properties"),
             (r#""events":[{"type":["a"]}]"#, "wrong_type events[0].type"),
