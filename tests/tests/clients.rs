@@ -2,7 +2,7 @@
 //! while they send and started again: every message is stored exactly once, what a device did before its user was
 //! known is the user's, and the next user is another person.
 //!
-//! Needs Node.js with npm, and Python with venv: tests/clients/README.md.
+//! Needs Node.js with npm, Python with venv, and Chromium: tests/clients/README.md.
 #![expect(
     clippy::panic,
     clippy::expect_used,
@@ -13,6 +13,7 @@
 use serde_json::Value;
 use spoor_tests::connection::Connection;
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -112,7 +113,7 @@ fn python() -> &'static Path {
 struct Server {
     directory: TempDir,
     address: String,
-    child: Option<Child>,
+    child: Option<Ended>,
 }
 
 impl Server {
@@ -133,7 +134,7 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        self.child = Some(child.expect("the server's binary"));
+        self.child = Some(Ended(child.expect("the server's binary")));
         let begun = Instant::now();
         while self.ask("/readyz").is_none() {
             assert!(begun.elapsed() < Duration::from_secs(60), "the server does not serve");
@@ -143,8 +144,8 @@ impl Server {
 
     /// SIGKILL: nothing is closed, flushed or said.
     fn kill(&mut self) {
-        let mut child = self.child.take().expect("a server");
-        child.kill().and_then(|()| child.wait()).expect("the end of the server");
+        let mut server = self.child.take().expect("a server");
+        server.0.kill().and_then(|()| server.0.wait()).expect("the end of the server");
     }
 
     /// `None` while nobody listens.
@@ -176,17 +177,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // What is left to do with a process that is already gone does not matter here.
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
-
-/// Lets a library tell the story; the server is killed in each half of it, and is away for a while.
+/// Lets a library tell the story by a script.
 fn tell(there: &Path, program: &Path, script: &str) {
     let mut server = Server::start();
     let mut story = Command::new(program)
@@ -196,21 +187,80 @@ fn tell(there: &Path, program: &Path, script: &str) {
         .stdin(Stdio::null())
         .spawn()
         .expect("a script");
+    disturb(&mut server, &mut story);
+    finish(story, STORY_MAX, script);
+    check(&server);
+}
+
+/// Lets a library tell the story in a page.
+fn tell_in_page(there: &Path, page: &str) {
+    let mut server = Server::start();
+    let (_front, address) = front(there, &server.address);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let browser = Command::new("chromium")
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+        ])
+        .arg(format!("--user-data-dir={}", directory.path().display()))
+        .arg(format!("http://{address}/pages/{page}?steps={STEPS}"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut story =
+        Ended(browser.unwrap_or_else(|error| panic!("this test needs chromium in the path: {error}")));
+    disturb(&mut server, &mut story.0);
+    server.wait_for(2 * STEPS + OTHERS, &mut story.0);
+    check(&server);
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // What is left to do with a process that is already gone does not matter here.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// What makes pages and the server one origin, and its address.
+fn front(there: &Path, server: &str) -> (Ended, String) {
+    let mut front = Command::new("node")
+        .args(["front.mjs", server])
+        .current_dir(there)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("node");
+    let mut address = String::new();
+    let said = front.stdout.take().expect("what it says");
+    BufReader::new(said).read_line(&mut address).expect("an address");
+    (Ended(front), address.trim().to_owned())
+}
+
+/// Kills the server in each half of the story; it is away for a while.
+fn disturb(server: &mut Server, story: &mut Child) {
     for events in [STEPS / 2, STEPS + STEPS / 2] {
-        server.wait_for(events, &mut story);
+        server.wait_for(events, story);
         server.kill();
         std::thread::sleep(AWAY);
         server.again();
     }
-    finish(story, STORY_MAX, script);
-    check(&server);
 }
 
 /// What must be stored in the end, whatever library told it.
 fn check(server: &Server) {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    // The devices of the two, as the library names them.
+    let mut devices: BTreeMap<String, String> = BTreeMap::new();
     for event in server.events() {
         let name = event["type"].as_str().expect("a type");
+        devices.insert(name.to_owned(), event["profile"].as_str().expect("a profile").to_owned());
         let number = event["properties"]["n"].as_u64().map_or(String::new(), |n| format!(" {n}"));
         *counts.entry(format!("{name}{number}")).or_default() += 1;
     }
@@ -225,17 +275,10 @@ fn check(server: &Server) {
     assert_eq!(ada["counters"]["events"], STEPS + OTHERS - 1, "before and after she was known");
     assert_eq!(bob["counters"]["events"], STEPS + 1);
     assert_ne!(ada["primary_id"], bob["primary_id"]);
-    for (target, of) in [
-        ("/a-1", &ada),
-        ("?identifier=email:ada@example.com", &ada),
-        ("/a-2", &bob),
-        ("?identifier=email:bob@example.com", &bob),
-    ] {
-        assert_eq!(
-            server.read(&format!("/api/v1/profiles{target}"))["primary_id"],
-            of["primary_id"],
-            "{target}"
-        );
+    let found = |target: &str| server.read(&format!("/api/v1/profiles{target}"))["primary_id"].clone();
+    for (of, steps, email) in [(&ada, "step", "ada@example.com"), (&bob, "other", "bob@example.com")] {
+        assert_eq!(found(&format!("/{}", devices[steps])), of["primary_id"], "{steps}");
+        assert_eq!(found(&format!("?identifier=email:{email}")), of["primary_id"], "{email}");
     }
     assert_eq!((&ada["traits"]["plan"], &ada["traits"]["group_id"]), (&"pro".into(), &"g-1".into()));
     assert_eq!(bob["traits"]["plan"], Value::Null);
@@ -254,4 +297,14 @@ fn rudderstacks_library_for_node() {
 #[test]
 fn segments_library_for_python() {
     tell(python(), &python().join("venv/bin/python"), "segment_story.py");
+}
+
+#[test]
+fn segments_library_for_browsers() {
+    tell_in_page(node(), "segment.html");
+}
+
+#[test]
+fn rudderstacks_library_for_browsers() {
+    tell_in_page(node(), "rudder.html");
 }
