@@ -410,6 +410,9 @@ fn what_arrives_is_what_was_sent() {
     post_as(&server, "/api/v1/track", agent, b"{}");
     post_as(&server, "/api/v1/track", agent, br#"{"context":{"user_agent":"Context/1"}}"#);
     post_as(&server, "/api/v1/track?origin=import", agent, b"{}");
+    // What a library sent is imported as such; nobody else speaks as one.
+    post_as(&server, "/api/v1/track?origin=import", agent, br#"{"library":true}"#);
+    post_as(&server, "/api/v1/track", "", br#"{"library":true}"#);
     let seen: Vec<_> = fake.seen().into_iter().map(|r| (r.user_agent, r.origin)).collect();
     let agent = |text: &str| Some(text.to_owned());
     assert_eq!(
@@ -417,7 +420,9 @@ fn what_arrives_is_what_was_sent() {
         [
             (agent("Header/1"), spoor::Origin::Live),
             (agent("Context/1"), spoor::Origin::Live),
-            (None, spoor::Origin::Import)
+            (None, spoor::Origin::Import),
+            (None, spoor::Origin::LibraryImport),
+            (None, spoor::Origin::Live)
         ]
     );
 }
