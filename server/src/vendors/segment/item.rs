@@ -123,7 +123,9 @@ struct Speaker {
 }
 
 /// An alias says that the device known as `previousId` is the user's: so the device speaks, by the name that it had.
-/// One that names the same id twice says nothing new.
+///
+/// One that names the same id twice says nothing, and is the user's alone: Segment's browser library fills in
+/// `anonymousId` when it sends, which may be after a `reset`, and that device is not the user's any more.
 fn speaker(call: Call, item: &Item<'_>) -> Result<Speaker, Rejection> {
     let user = member::text(item.user_id, "userId")?;
     let mut device = member::text(item.anonymous_id, "anonymousId")?;
@@ -136,7 +138,7 @@ fn speaker(call: Call, item: &Item<'_>) -> Result<Speaker, Rejection> {
                 "an alias names the user that somebody is",
             ));
         }
-        device = previous.filter(|previous| Some(previous) != user.as_ref()).or(device);
+        device = if previous == user { None } else { previous.or(device) };
     }
     if device.is_none() && user.is_none() {
         let message = "an item names a device or a user: anonymousId, userId";
@@ -321,7 +323,7 @@ mod tests {
             ),
             (
                 r#"{"type":"alias","anonymousId":"b","previousId":"u","userId":"u"}"#,
-                r#"alias of b user_id=u {"previousId":"u","userId":"u"}"#,
+                r#"alias of - user_id=u {"previousId":"u","userId":"u"}"#,
             ),
             (
                 r#"{"type":"alias","previousId":"u","userId":"u"}"#,
