@@ -120,3 +120,21 @@ pub enum Consent {
     /// No.
     Refused,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::codec::encode_into;
+
+    #[test]
+    fn each_origin_keeps_its_number_in_the_log() {
+        let origins = [Origin::Live, Origin::Import, Origin::Library, Origin::LibraryImport];
+        for (number, origin) in (0..).zip(origins) {
+            let mut bytes = Vec::new();
+            encode_into(&mut bytes, &origin);
+            assert_eq!(bytes, [number], "{origin:?}");
+            assert_eq!(origin.imported().is_library(), origin.is_library());
+            assert!(origin.imported().is_import());
+        }
+    }
+}

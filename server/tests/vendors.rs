@@ -181,14 +181,15 @@ fn a_body_in_which_nothing_is_right_is_refused_as_a_whole() {
 fn a_body_is_read_by_what_it_holds() {
     let (server, _directory) = start(&[]);
     let item = |id: &str| format!(r#"{{"anonymousId":"a-1","messageId":"{id}","event":"click"}}"#);
-    let form = "application/x-www-form-urlencoded";
+    const FORM: &str = "application/x-www-form-urlencoded";
     let in_form =
         format!("data={}", form_urlencoded::byte_serialize(item("m-4").as_bytes()).collect::<String>());
-    let cases: [(&[(&str, &str)], Vec<u8>); 5] = [
+    type Headers = &'static [(&'static str, &'static str)];
+    let cases: [(Headers, Vec<u8>); 5] = [
         (&[("content-type", "text/plain")], item("m-1").into_bytes()),
-        (&[("content-type", form), ("content-encoding", "gzip")], gzipped(&item("m-2"))),
+        (&[("content-type", FORM), ("content-encoding", "gzip")], gzipped(&item("m-2"))),
         (&[("content-type", "text/plain")], gzipped(&item("m-3"))),
-        (&[("content-type", form)], in_form.into_bytes()),
+        (&[("content-type", FORM)], in_form.into_bytes()),
         (&[("content-type", "image/png")], item("m-5").into_bytes()),
     ];
     for (headers, body) in cases {
