@@ -1,6 +1,6 @@
 //! Requests of client libraries that were made for another service: they name their devices themselves, whatever the
 //! settings say of the source, and know of no session.
-#![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
 
 use spoor::settings::{Keys, SourceSettings};
 use spoor::{Engine, Event, EventStatus, LinkOutcome, Origin, Reply, Settings, Timestamp, TrackRequest};
@@ -134,4 +134,43 @@ fn what_is_exported_is_imported_as_what_it_was() {
     let counted = |engine: &Engine| engine.snapshot().unwrap().profile("a-1").unwrap().counters;
     assert_eq!(counted(&second), counted(&first));
     assert_eq!(counted(&first).events, 2, "and the third is somebody else's");
+}
+
+/// Libraries and our own clients in one id space, in any order, with repeats: whatever comes, the store stays sound,
+/// the log decided again says the same, and sending everything again stores nothing.
+#[test]
+fn libraries_and_other_clients_share_a_store() {
+    for seed in 1..=8_u64 {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        let mut dice = seed;
+        let mut roll = |bound: u64| {
+            // The constants of Knuth's MMIX.
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 33) % bound
+        };
+        let mut sent = Vec::new();
+        for number in 0..150 {
+            let device = ["", "a-1", "a-2", "a-3"][usize::try_from(roll(4)).unwrap()];
+            let user = ["", "u-1", "u-2", "null"][usize::try_from(roll(4)).unwrap()];
+            let mut request = said(&format!("m-{number}"), device, user, i64::try_from(roll(200)).unwrap());
+            request.session = (roll(3) == 0).then(|| format!("s-{}", roll(4)));
+            request.source = (roll(4) == 0).then(|| "web".to_owned());
+            if roll(4) == 0 {
+                (request.origin, request.profile) = (Origin::Live, None);
+            }
+            let reply = engine.track(request.clone()).unwrap();
+            assert_eq!(status(&reply), EventStatus::Stored, "seed {seed}, {number}");
+            sent.push((request, reply.events.first().unwrap().seq));
+        }
+        sound(&engine);
+        engine.abandon();
+        let engine = open(dir.path());
+        for (request, seq) in sent {
+            let again = engine.track(request.clone()).unwrap();
+            let found = again.events.first().unwrap();
+            assert_eq!((found.status, found.seq), (EventStatus::Duplicate, seq), "seed {seed}: {request:?}");
+        }
+        sound(&engine);
+    }
 }
