@@ -178,17 +178,17 @@ impl Server {
 }
 
 /// Lets a library tell the story by a script.
-fn tell(there: &Path, program: &Path, script: &str) {
+fn tell(there: &Path, program: &Path, script: &[&str]) {
     let mut server = Server::start();
     let mut story = Command::new(program)
-        .arg(script)
+        .args(script)
         .args([format!("http://{}", server.address), STEPS.to_string()])
         .current_dir(there)
         .stdin(Stdio::null())
         .spawn()
         .expect("a script");
     disturb(&mut server, &mut story);
-    finish(story, STORY_MAX, script);
+    finish(story, STORY_MAX, &script.join(" "));
     check(&server);
 }
 
@@ -286,17 +286,22 @@ fn check(server: &Server) {
 
 #[test]
 fn segments_library_for_node() {
-    tell(node(), Path::new("node"), "segment.mjs");
+    tell(node(), Path::new("node"), &["segment.mjs"]);
 }
 
 #[test]
 fn rudderstacks_library_for_node() {
-    tell(node(), Path::new("node"), "rudder.mjs");
+    tell(node(), Path::new("node"), &["rudder.mjs"]);
 }
 
 #[test]
 fn segments_library_for_python() {
-    tell(python(), &python().join("venv/bin/python"), "segment_story.py");
+    tell(python(), &python().join("venv/bin/python"), &["story.py", "segment"]);
+}
+
+#[test]
+fn rudderstacks_library_for_python() {
+    tell(python(), &python().join("venv/bin/python"), &["story.py", "rudderstack"]);
 }
 
 #[test]

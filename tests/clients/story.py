@@ -1,14 +1,14 @@
-"""python segment_story.py ADDRESS STEPS: the story of story.mjs, told through Segment's library for Python."""
+"""python story.py segment|rudderstack ADDRESS STEPS: the story of story.mjs, told through a library for Python."""
 
+import importlib
 import sys
 import time
-
-from segment.analytics.client import Client
 
 FAILURES = []
 
 
-def main(address: str, steps: int) -> int:
+def main(library: str, address: str, steps: int) -> int:
+    Client = importlib.import_module(f"{library}.analytics.client").Client
     # More tries than by default, since the server is away for a while; small batches, so that there are many.
     client = Client(
         "any",
@@ -38,4 +38,4 @@ def main(address: str, steps: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
