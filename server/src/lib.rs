@@ -1,7 +1,8 @@
 //! Spoor as a server: HTTP, settings and the command line over the engine.
 //!
 //! In the order in which bytes pass: [`settings`] say what holds, [`http`] takes connections and bodies,
-//! [`protocol`] makes plain data of them, [`store`] is what the engine is asked. [`command`] is what a person types.
+//! [`protocol`] makes plain data of them, [`store`] is what the engine is asked; [`openapi`]
+//! describes it all for programs. [`command`] is what a person types.
 //! Nothing here decides what a request means: that is the engine's.
 //!
 //! A server in one's own process, on a port that is free:
@@ -23,5 +24,7 @@ pub mod protocol;
 pub mod store;
 
 pub mod http;
+
+pub mod openapi;
 
 pub mod command;
