@@ -37,6 +37,14 @@ pub const STREAM_ANSWERS_BYTES: usize = 32 << 10;
 pub const STREAM_RETRY_MS: u64 = 10;
 /// How long a client may go on after it was told that its stream has ended, in milliseconds.
 pub const STREAM_FAREWELL_MS: u64 = 1_000;
+/// Changes that are read at once for one subscriber.
+pub const CHANGES_BATCH_MAX: usize = 256;
+/// Subscribers for whom changes are read at the same time; others wait a moment.
+pub const CHANGES_READS_MAX: usize = 8;
+/// Where nothing happens, a subscriber is sent a sign of life this often, in milliseconds.
+pub const CHANGES_HEARTBEAT_MS: u64 = 15_000;
+/// A subscriber that makes no room for so long is given up, in milliseconds.
+pub const CHANGES_STALL_MS: u64 = 600_000;
 /// Largest body of an act, in bytes.
 pub const ACT_MAX_BYTES: usize = 16 << 10;
 /// Reads and acts at once; further ones wait. Each has a thread, since it may wait for the disk.
@@ -76,6 +84,8 @@ pub const COMMAND_CHECK_MS: u64 = 3_600_000;
 
 const _: () = assert!(COMMAND_STATUS_MS < COMMAND_ANSWER_MS && COMMAND_ANSWER_MS < COMMAND_CHECK_MS);
 const _: () = assert!(COMMAND_ANSWER_MS > REQUEST_TIMEOUT_MS);
+const _: () = assert!(CHANGES_HEARTBEAT_MS < CHANGES_STALL_MS);
+const _: () = assert!(CHANGES_HEARTBEAT_MS < IDLE_TIMEOUT_MS);
 const _: () = assert!(1 < STREAM_IN_FLIGHT_MAX_REQUESTS);
 const _: () = assert!(STREAM_IN_FLIGHT_MAX_REQUESTS < spoor::limits::MAILBOX_MAX_REQUESTS);
 const _: () = assert!(STREAM_FAREWELL_MS < SHUTDOWN_TIMEOUT_MS);

@@ -2,6 +2,7 @@
 //! connection, and no status but those of problems.
 
 use super::errors::Problem;
+use super::metrics::Metrics;
 use crate::protocol::write::{self, Audience, ErrorBody, ItemError};
 use crate::protocol::{compact, public};
 use crate::store::{LazyReply, Store};
@@ -56,13 +57,19 @@ pub(super) struct Intake {
     store: Arc<dyn Store>,
     /// Names of the sources whose keys are in browsers.
     public_sources: HashSet<String>,
+    metrics: Arc<Metrics>,
 }
 
 impl Intake {
     /// In front of `store`, whose sources `settings` describe.
-    pub(super) fn new(store: Arc<dyn Store>, settings: &Settings) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, settings: &Settings, metrics: Arc<Metrics>) -> Self {
         let public = settings.sources.iter().filter(|(_, source)| source.keys == Keys::Public);
-        Self { store, public_sources: public.map(|(name, _)| name.clone()).collect() }
+        Self { store, public_sources: public.map(|(name, _)| name.clone()).collect(), metrics }
+    }
+
+    /// Where replies are counted, and problems in the place of one should be.
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Hands over one request, whose answer is wanted in `form`.
@@ -84,7 +91,7 @@ impl Intake {
         } else {
             Audience::Trusted
         };
-        Reader { audience, session_sent: request.session.is_some() }
+        Reader { audience, session_sent: request.session.is_some(), metrics: self.metrics() }
     }
 }
 
@@ -92,6 +99,7 @@ impl Intake {
 pub(super) struct Reader {
     audience: Audience,
     session_sent: bool,
+    metrics: Arc<Metrics>,
 }
 
 /// One request on its way.
@@ -127,12 +135,14 @@ impl Item {
 
 fn written(
     answer: Result<LazyReply, TrackError>,
-    Reader { audience, session_sent }: &Reader,
+    Reader { audience, session_sent, metrics }: &Reader,
     form: Form,
 ) -> Result<Vec<u8>, Problem> {
+    let reply = answer?();
+    metrics.replied(&reply);
     let reply = match audience {
-        Audience::Trusted => answer?(),
-        Audience::Public { .. } => public::told(answer?(), *session_sent),
+        Audience::Trusted => reply,
+        Audience::Public { .. } => public::told(reply, *session_sent),
     };
     Ok(match form {
         Form::Json => write::text(&write::reply(&reply, audience)),

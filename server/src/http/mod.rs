@@ -5,6 +5,7 @@
 pub mod address;
 pub mod answer;
 pub mod body;
+pub mod changes;
 pub mod errors;
 pub mod routes;
 pub mod targets;
@@ -13,8 +14,10 @@ mod answer_body;
 mod caller;
 mod intake;
 mod listener;
+mod metrics;
 mod parameters;
 mod service;
+mod sizes;
 mod stream;
 mod watch;
 

@@ -1,5 +1,6 @@
 //! Which call a path and a method stand for, with its parameters. Text in, [`Call`] out; answers nothing itself.
 
+use super::changes::Following;
 use super::errors::Problem;
 use super::parameters::Parameters;
 use crate::protocol::act::Unread;
@@ -25,12 +26,20 @@ pub enum Call {
         /// `dry_run=true`: only say what it would do.
         dry_run: bool,
     },
+    /// `GET /api/v1/changes`
+    Changes(Following),
     /// `GET /api/v1/status`
     Status,
     /// `GET /healthz`
     Health,
     /// `GET /readyz`
     Ready,
+    /// `GET /metrics`
+    Metrics,
+    /// `GET /openapi.json`
+    OpenApi,
+    /// `GET /docs`
+    Docs,
 }
 
 /// An act, as far as path and query say it.
@@ -97,9 +106,13 @@ impl Call {
             Self::Stream(_) => "/api/v1/stream",
             Self::Read(read) => read.route(),
             Self::Act { act, .. } => act.route(),
+            Self::Changes(_) => "/api/v1/changes",
             Self::Status => "/api/v1/status",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
         }
     }
 }
@@ -185,9 +198,13 @@ enum Shape<'a> {
     Events,
     Requests,
     Check,
+    Changes,
     Status,
     Health,
     Ready,
+    Metrics,
+    OpenApi,
+    Docs,
 }
 
 impl Shape<'_> {
@@ -213,6 +230,9 @@ fn shape<'a>(segments: &[&'a str]) -> Result<Shape<'a>, Problem> {
     match segments {
         ["healthz"] => Ok(Shape::Health),
         ["readyz"] => Ok(Shape::Ready),
+        ["metrics"] => Ok(Shape::Metrics),
+        ["openapi.json"] => Ok(Shape::OpenApi),
+        ["docs"] => Ok(Shape::Docs),
         _ => Err(unknown()),
     }
 }
@@ -247,6 +267,7 @@ fn shape_of_v1<'a>(segments: &[&'a str]) -> Option<Shape<'a>> {
         ["events"] => Shape::Events,
         ["requests"] => Shape::Requests,
         ["check"] => Shape::Check,
+        ["changes"] => Shape::Changes,
         ["status"] => Shape::Status,
         _ => return None,
     })
@@ -256,9 +277,17 @@ fn call(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Call, Problem> 
     let call = match shape {
         Shape::Track => Call::Track(parameters.origin()?),
         Shape::Stream => Call::Stream(parameters.origin()?),
+        Shape::Changes => Call::Changes(Following {
+            after: parameters.after()?,
+            limit: parameters.limit()?,
+            until_now: parameters.flag("until_now")?,
+        }),
         Shape::Status => Call::Status,
         Shape::Health => Call::Health,
         Shape::Ready => Call::Ready,
+        Shape::Metrics => Call::Metrics,
+        Shape::OpenApi => Call::OpenApi,
+        Shape::Docs => Call::Docs,
         shape => match act(shape, parameters)? {
             Some(act) => Call::Act { act, dry_run: parameters.flag("dry_run")? },
             None => Call::Read(read(shape, parameters)?),
@@ -405,6 +434,13 @@ mod tests {
             ("GET", "/api/v1/events?after=5&limit=1", "/api/v1/events"),
             ("GET", "/api/v1/requests?after=5&limit=1", "/api/v1/requests"),
             ("GET", "/api/v1/events?after=-1", "parameter_invalid after"),
+            ("GET", "/api/v1/changes?after=5&limit=1&until_now=true", "/api/v1/changes"),
+            ("GET", "/api/v1/changes?until_now=1", "parameter_invalid until_now"),
+            ("POST", "/api/v1/changes", "method_not_allowed GET, HEAD"),
+            ("GET", "/metrics", "/metrics"),
+            ("GET", "/metrics?x=1", "parameter_unknown x"),
+            ("GET", "/openapi.json", "/openapi.json"),
+            ("GET", "/docs", "/docs"),
             ("GET", "/api/v1/check", "/api/v1/check"),
             ("GET", "/api/v1/status", "/api/v1/status"),
             ("GET", "/healthz", "/healthz"),

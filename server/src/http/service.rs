@@ -7,11 +7,14 @@ use super::answer;
 use super::answer_body::AnswerBody;
 use super::body::{self, Budget, Encoding, Share};
 use super::caller::{self, Names};
+use super::changes::{self, Feed, Following, Framing};
 use super::errors::Problem;
 use super::intake::{self, Form, Intake, Item};
+use super::metrics::{self, Metrics};
 use super::routes::{ActCall, Call, Read, find};
 use super::stream::{self, Surroundings, Terms};
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
+use crate::openapi;
 use crate::protocol::act::{self, Unread};
 use crate::protocol::compact::frames::{self, Payloads};
 use crate::protocol::compact::read;
@@ -35,6 +38,8 @@ use tokio::sync::{Semaphore, watch};
 pub(super) struct Service {
     store: Arc<dyn Store>,
     intake: Arc<Intake>,
+    feed: Feed,
+    metrics: Arc<Metrics>,
     /// Tells this run of the server from others, so that a client can see whom it reached.
     instance: String,
     names: Names,
@@ -61,8 +66,11 @@ impl Service {
     #[must_use]
     pub(super) fn new(store: Arc<dyn Store>, configuration: &Configuration, instance: String) -> Self {
         let Configuration { server, engine, .. } = configuration;
+        let metrics = Arc::new(Metrics::new(Arc::clone(&store), configuration.data_dir.clone()));
         Self {
-            intake: Arc::new(Intake::new(Arc::clone(&store), engine)),
+            intake: Arc::new(Intake::new(Arc::clone(&store), engine, Arc::clone(&metrics))),
+            feed: Feed::new(Arc::clone(&store), Arc::clone(&metrics)),
+            metrics,
             store,
             instance,
             names: Names::new(server.listen.ip(), &server.hosts),
@@ -82,6 +90,11 @@ impl Service {
         self.stopping.send_replace(true);
     }
 
+    /// A connection, while what is returned is held.
+    pub(super) fn connection(&self) -> metrics::Counted {
+        self.metrics.connection()
+    }
+
     /// Answers a request; never fails, since a failure is an answer too.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let begun = Instant::now();
@@ -92,8 +105,13 @@ impl Service {
             Ok(call) => (call.route(), self.call(call, request, peer).await),
             Err(problem) => ("-", Err(problem)),
         };
-        let answer = outcome.unwrap_or_else(|problem| refuse(&problem, version));
-        let taken_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let answer = outcome.unwrap_or_else(|problem| {
+            self.metrics.refused(&problem.body.code);
+            refuse(&problem, version)
+        });
+        let taken = begun.elapsed();
+        self.metrics.answered(route, answer.status().as_u16(), taken);
+        let taken_us = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(route, status = answer.status().as_u16(), taken_us, "answered");
         answer
     }
@@ -114,6 +132,13 @@ impl Service {
             Call::Act { act: ActCall::InBody(unread), dry_run } => {
                 let act = self.read_act(request, unread).await?;
                 self.act(act, dry_run).await
+            }
+            Call::Changes(following) => self.changes(request.headers(), following),
+            Call::Metrics => self.metrics().await,
+            Call::OpenApi => Ok(respond(StatusCode::OK, openapi::text().to_vec())),
+            Call::Docs => {
+                let page = Full::new(Bytes::from_static(openapi::page().as_bytes()));
+                Ok(respond_as(StatusCode::OK, "text/html; charset=utf-8", AnswerBody::Whole(page)))
             }
             Call::Status => Ok(self.status()),
             Call::Health => Ok(respond(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())),
@@ -146,6 +171,24 @@ impl Service {
             }
             _ => Ok(()),
         }
+    }
+
+    fn changes(&self, headers: &HeaderMap, following: Following) -> Result<Answer, Problem> {
+        let following = changes::resumed(headers, following)?;
+        let framing = Framing::wanted(headers);
+        let body = self.feed.follow(following, framing, self.stopping.subscribe())?;
+        let mut answer = respond_as(StatusCode::OK, framing.media_type(), AnswerBody::Stream(body));
+        // A proxy that gathers answers before it passes them on would hold back the last changes.
+        answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(answer)
+    }
+
+    async fn metrics(&self) -> Result<Answer, Problem> {
+        let metrics = Arc::clone(&self.metrics);
+        let question = move || Ok(metrics.text().map_err(|_| Problem::internal())?.into_bytes());
+        let mut answer = self.ask(Some(self.request_timeout), question).await?;
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::MEDIA_TYPE));
+        Ok(answer)
     }
 
     fn status(&self) -> Answer {
@@ -218,7 +261,7 @@ impl Service {
         // A compressed body counts for what it may become.
         let weight = arrival.bytes.len() * if encoding == Encoding::Identity { 1 } else { 16 };
         // The share lives until the answer, and so bounds what waits in the mailbox as well.
-        let service = Arc::clone(self);
+        let (service, metrics) = (Arc::clone(self), Arc::clone(&self.metrics));
         let work = async move {
             let (submitted, _share) = if weight <= PARSE_INLINE_MAX_BYTES {
                 (service.submit(arrival, &mut share)?, share)
@@ -230,7 +273,7 @@ impl Service {
                 });
                 task.await.unwrap_or_else(|_| Err(Problem::internal()))?
             };
-            submitted.answer(wanted).await
+            submitted.answer(wanted, &metrics).await
         };
         within(Some(self.request_timeout), work).await
     }
@@ -324,7 +367,7 @@ enum Submitted {
 }
 
 impl Submitted {
-    async fn answer(self, form: Form) -> Result<Answer, Problem> {
+    async fn answer(self, form: Form, metrics: &Metrics) -> Result<Answer, Problem> {
         match self {
             Self::One(item) => Ok(respond_in(StatusCode::OK, form, item.wait().await?)),
             Self::Many(items) => {
@@ -332,7 +375,7 @@ impl Submitted {
                 for item in items {
                     outcomes.push(item.wait().await);
                 }
-                array(&outcomes, form)
+                array(&outcomes, form, metrics)
             }
         }
     }
@@ -340,11 +383,18 @@ impl Submitted {
 
 /// An array's answer: 200 with an error in the place of each bad item, unless nothing was taken and all of it may be
 /// later: then the array as a whole is told to come again.
-fn array(outcomes: &[Result<Vec<u8>, Problem>], form: Form) -> Result<Answer, Problem> {
+fn array(
+    outcomes: &[Result<Vec<u8>, Problem>],
+    form: Form,
+    metrics: &Metrics,
+) -> Result<Answer, Problem> {
     if let Some(Err(first)) = outcomes.first()
         && outcomes.iter().all(|outcome| matches!(outcome, Err(problem) if problem.is_retryable()))
     {
         return Err(first.clone());
+    }
+    for problem in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        metrics.refused(&problem.body.code);
     }
     Ok(respond_in(StatusCode::OK, form, intake::joined(outcomes, form)))
 }
@@ -378,10 +428,14 @@ fn respond_in(status: StatusCode, form: Form, bytes: Vec<u8>) -> Answer {
 }
 
 fn respond_with(status: StatusCode, form: Form, body: AnswerBody) -> Answer {
+    respond_as(status, form.media_type(), body)
+}
+
+fn respond_as(status: StatusCode, media_type: &'static str, body: AnswerBody) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
