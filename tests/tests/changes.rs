@@ -54,14 +54,13 @@ fn assert_without_gaps(lines: &[String], first: u64) {
 
 /// Acts of every kind, on what there is.
 fn random_act(dice: &mut Dice, lines: &[String]) -> Act {
-    let some = lines[usize::try_from(dice.below(lines.len() as u64)).unwrap()].clone();
-    let (any, some) = (parsed(dice.pick(lines)), parsed(&some));
+    let (some, any) = (parsed(dice.pick::<String>(lines)), parsed(dice.pick::<String>(lines)));
     let profile = |of: &Value| of["event"]["profile"].as_str().unwrap_or("nobody").to_owned();
-    let links = lines.iter().rev().flat_map(|line| {
+    let mut links = lines.iter().rev().flat_map(|line| {
         let links = parsed(line)["links"].as_array().cloned().unwrap_or_default();
         links.into_iter().filter_map(|link| link["identifier"].as_str().map(str::to_owned))
     });
-    let identifier = links.take(1).next().unwrap_or_else(|| "email:ada@example.com".to_owned());
+    let identifier = links.next().unwrap_or_else(|| "email:ada@example.com".to_owned());
     let merges = lines.iter().flat_map(|line| parsed(line)["merges"].as_array().cloned().unwrap_or_default());
     let merges: Vec<String> = merges.filter_map(|of| of["merge"].as_str().map(str::to_owned)).collect();
     match dice.below(7) {

@@ -7,7 +7,7 @@
     reason = "a test: a panic is its report"
 )]
 
-use spoor_server::http::{Server, serve};
+use spoor_server::http::serve;
 use spoor_server::settings::Configuration;
 use spoor_tests::connection::Connection;
 use std::collections::BTreeSet;
@@ -47,10 +47,6 @@ fn value(text: &str, series: &str) -> f64 {
     line.unwrap_or_else(|| panic!("{series} is not in\n{text}")).parse().unwrap()
 }
 
-fn ask(server: &Server, method: &str, path: &str, body: &str) -> (u16, String) {
-    Connection::open(&server.address().to_string()).unwrap().ask(method, path, body).unwrap()
-}
-
 #[test]
 fn the_metrics_are_those_of_the_page_and_count_what_happens() {
     let dir = tempfile::tempdir().unwrap();
@@ -58,18 +54,20 @@ fn the_metrics_are_those_of_the_page_and_count_what_happens() {
     configuration.server.listen = "127.0.0.1:0".parse().unwrap();
     configuration.data_dir = dir.path().join("data");
     let server = serve(&configuration).unwrap();
+    let mut connection = Connection::open(&server.address().to_string()).unwrap();
+    let mut ask = |method: &str, path: &str, body: &str| connection.ask(method, path, body).unwrap();
     let event = |session: &str, id: &str| {
         format!(
             r#"{{"session":"{session}","events":[{{"id":"{id}","type":"t","identifiers":{{"email":"ada@example.com"}}}}]}}"#
         )
     };
-    let track = |body: &str| assert_eq!(ask(&server, "POST", "/api/v1/track", body).0, 200, "{body}");
-    track(&event("secret-1", "m-1"));
-    track(&event("secret-1", "m-1"));
-    track(&format!("[{},{{\"session\":5}}]", event("secret-2", "m-2")));
-    assert_eq!(ask(&server, "GET", "/api/v1/profiles/secret-3", "").0, 404);
-    assert_eq!(ask(&server, "DELETE", "/api/v1/merges/m2-0", "").0, 200);
-    let (status, text) = ask(&server, "GET", "/metrics", "");
+    let many = format!("[{},{{\"session\":5}}]", event("secret-2", "m-2"));
+    for body in [event("secret-1", "m-1"), event("secret-1", "m-1"), many] {
+        assert_eq!(ask("POST", "/api/v1/track", &body).0, 200, "{body}");
+    }
+    assert_eq!(ask("GET", "/api/v1/profiles/secret-3", "").0, 404);
+    assert_eq!(ask("DELETE", "/api/v1/merges/m2-0", "").0, 200);
+    let (status, text) = ask("GET", "/metrics", "");
     assert_eq!(status, 200);
     assert_eq!(told(&text), listed());
     assert!(text.ends_with("# EOF\n"));

@@ -24,7 +24,7 @@ use std::process::Command;
 
 const ROUTES: &str = include_str!("../../server/src/http/routes.rs");
 const PARAMETERS: &str = include_str!("../../server/src/http/parameters.rs");
-const SCHEMATHESIS: &str = "schemathesis==4.4.1";
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 /// Path, method and description of each operation.
 fn operations() -> Vec<(String, String, Value)> {

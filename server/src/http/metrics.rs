@@ -14,8 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use spoor::Reply;
 use spoor::model::{Distribution, Figures, Status};
+use spoor::{EventStatus, Reply};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,7 +59,9 @@ pub(super) struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     latency: Family<OfRoute, Histogram>,
-    events: Family<Outcome, Counter>,
+    /// Of `events`, found once: most requests count here.
+    stored: Counter,
+    duplicate: Counter,
     links: Family<Outcome, Counter>,
     refusals: Family<Code, Counter>,
     connections: Gauge,
@@ -92,7 +94,12 @@ impl Metrics {
         let histogram: fn() -> Histogram = || Histogram::new(LATENCY_BOUNDS);
         let latency = Family::new_with_constructor(histogram);
         registry.register("request_duration_seconds", "Time from a request's head to its answer", latency.clone());
-        let events = Family::default();
+        let events = Family::<Outcome, Counter>::default();
+        let of_events = |status: EventStatus| {
+            let outcome = Outcome { outcome: status.as_str() };
+            Counter::clone(&events.get_or_create(&outcome))
+        };
+        let (stored, duplicate) = (of_events(EventStatus::Stored), of_events(EventStatus::Duplicate));
         registry.register("events", "Events answered, by what became of them", events.clone());
         let links = Family::default();
         registry.register("links", "Identifiers of stored events, by what became of them", links.clone());
@@ -105,7 +112,7 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", version);
         registry.register_collector(Box::new(OfStore { store, data_dir }));
-        Self { registry, requests, latency, events, links, refusals, connections, subscribers }
+        Self { registry, requests, latency, stored, duplicate, links, refusals, connections, subscribers }
     }
 
     /// A request was answered.
@@ -116,15 +123,22 @@ impl Metrics {
 
     /// A tracking request has its reply.
     pub(super) fn replied(&self, reply: &Reply) {
+        let (mut stored, mut duplicate) = (0, 0);
         for event in &reply.events {
-            self.events.get_or_create(&Outcome { outcome: event.status.as_str() }).inc();
-            // Those of a repeat are the first's, which were counted.
-            if event.status == spoor::EventStatus::Stored {
-                for link in &event.links {
-                    self.links.get_or_create(&Outcome { outcome: link.outcome.as_str() }).inc();
+            match event.status {
+                EventStatus::Stored => stored += 1,
+                // Its links are the first's, which were counted.
+                EventStatus::Duplicate => {
+                    duplicate += 1;
+                    continue;
                 }
             }
+            for link in &event.links {
+                self.links.get_or_create(&Outcome { outcome: link.outcome.as_str() }).inc();
+            }
         }
+        self.stored.inc_by(stored);
+        self.duplicate.inc_by(duplicate);
     }
 
     /// A request, or an item of many, was refused with a code of the table.
