@@ -26,7 +26,8 @@ pub struct Change {
     pub profiles: Vec<ProfileIds>,
     /// Sessions that the server had made from inactivity and that a late event showed to be one.
     pub sessions_joined: Vec<SessionsJoined>,
-    /// The rules of identity, as JSON, if they are others from here on.
+    /// The rules of identity, as JSON, if they are others from here on; empty for those that hold when nothing is
+    /// declared.
     pub rules: Option<Box<str>>,
 }
 

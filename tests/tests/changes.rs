@@ -68,7 +68,10 @@ fn random_act(dice: &mut Dice, lines: &[String]) -> Act {
             Act::Undo { merge: dice.pick(&merges).clone(), keep_apart: dice.percent(50) }
         }
         2 => Act::Detach { profile: profile(&some), identifier },
-        3 => Act::Attach { profile: profile(&some), identifier },
+        3 => {
+            let identifier = format!("email:by-hand-{}@example.com", dice.below(3));
+            Act::Attach { profile: profile(&some), identifier }
+        }
         4 => Act::Block { identifier },
         5 => {
             let blocked = lines.iter().rev().map(|line| parsed(line)).find(|of| of["kind"] == "blocked");
@@ -87,7 +90,7 @@ fn lived(seed: u64, requests: usize) -> (Embedded, Vec<String>) {
         source.ids = Some("one".to_owned());
     }
     let mut store = Embedded::new(&settings, BEGIN);
-    let mut crowd = Crowd::new(seed, Manner { shared_values: true, forgetful: true, ..Manner::default() });
+    let mut crowd = Crowd::new(seed, Manner { shared_values: seed % 2 == 0, forgetful: true, ..Manner::default() });
     let mut dice = Dice::new(seed);
     let mut live: Vec<String> = Vec::new();
     for (number, request) in (1..).zip(crowd.requests(requests)) {
@@ -111,6 +114,7 @@ fn a_change_says_the_same_for_ever() {
     for seed in 1..=4 {
         let (mut store, live) = lived(seed, 120);
         assert_without_gaps(&live, 1);
+        assert!(parsed(&live[0])["rules"].is_object(), "{}", live[0]);
         assert_eq!(store.engine().status().position, live.len() as u64);
         kinds.extend(live.iter().map(|line| parsed(line)["kind"].as_str().unwrap().to_owned()));
         assert_eq!(lines(store.engine(), 0, 7), live, "later, in short pages");
@@ -161,12 +165,13 @@ impl Followed {
 
 #[test]
 fn a_follower_knows_who_is_who() {
-    let mut joined = 0;
+    let (mut joined, mut parted) = (0, 0);
     for seed in 1..=4 {
         let (mut store, live) = lived(seed, 150);
         let mut followed = Followed::default();
         for line in &live {
             followed.take(line);
+            parted += usize::from(parsed(line)["profiles"].as_array().is_some_and(|profiles| profiles.len() > 1));
         }
         for (primary, ids) in &followed.0 {
             let profile = store.profile(primary).unwrap_or_else(|error| panic!("{primary}: {error}"));
@@ -176,7 +181,7 @@ fn a_follower_knows_who_is_who() {
         }
         assert_eq!(store.engine().status().profiles, followed.0.len() as u64);
     }
-    assert!(joined > 5, "{joined}");
+    assert!(joined > 4 && parted > 5, "{joined} profiles of several ids, {parted} acts that parted some");
 }
 
 fn served(engine: &Engine) -> (Server, String) {

@@ -47,8 +47,13 @@ pub fn change(change: &Change) -> impl Serialize + use<'_> {
         merges: merges.iter().map(merged).collect(),
         profiles: profiles.iter().map(profile_ids).collect(),
         sessions_joined: sessions_joined.iter().map(joined).collect(),
-        rules: rules.as_deref().and_then(|rules| serde_json::from_str(rules).ok()),
+        rules: rules.as_deref().and_then(declared),
     }
+}
+
+/// Rules as JSON. Those that hold when nothing is declared are the empty text.
+fn declared(rules: &str) -> Option<&RawValue> {
+    serde_json::from_str(if rules.is_empty() { "{}" } else { rules }).ok()
 }
 
 /// The members that depend on the kind.
@@ -177,4 +182,32 @@ struct SessionsJoinedBody<'a> {
 fn joined(joined: &SessionsJoined) -> SessionsJoinedBody<'_> {
     let SessionsJoined { session, into } = joined;
     SessionsJoinedBody { session, into }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spoor::{EventSeq, Timestamp};
+
+    #[test]
+    fn a_return_to_the_rules_that_nobody_declared_is_told() {
+        let act = Act::Block { identifier: "email:a@b.example".to_owned() };
+        let told = |rules: Option<&str>| {
+            let change = Change {
+                seq: EventSeq(7),
+                at: Timestamp(0),
+                happened: Happened::Act(Acted { kind: "blocked", act: act.clone() }),
+                created: Vec::new(),
+                merges: Vec::new(),
+                profiles: Vec::new(),
+                sessions_joined: Vec::new(),
+                rules: rules.map(Into::into),
+            };
+            String::from_utf8(write::text(&super::change(&change))).unwrap()
+        };
+        let plain = r#"{"seq":7,"at":"1970-01-01T00:00:00.000Z","kind":"blocked","act":{"identifier":"email:a@b.example"}"#;
+        assert_eq!(told(None), format!("{plain}}}"));
+        assert_eq!(told(Some("")), format!("{plain},\"rules\":{{}}}}"));
+        assert_eq!(told(Some("{\"a\":1}")), format!("{plain},\"rules\":{{\"a\":1}}}}"));
+    }
 }
