@@ -32,7 +32,8 @@ fn lines(engine: &Engine, mut after: u64, limit: usize) -> Vec<String> {
         let changes = engine.snapshot().unwrap().changes_after(after, limit).unwrap();
         let Some(last) = changes.last() else { return lines };
         after = last.seq.0;
-        let texts = changes.iter().map(|found| String::from_utf8(write::line(&change::change(found))).unwrap());
+        let texts =
+            changes.iter().map(|found| String::from_utf8(write::line(&change::change(found))).unwrap());
         lines.extend(texts.map(|line| line.trim_end().to_owned()));
     }
 }
@@ -43,6 +44,36 @@ fn parsed(line: &str) -> Value {
 
 fn seq(line: &str) -> u64 {
     parsed(line)["seq"].as_u64().unwrap()
+}
+
+/// A change has the members that the description of the interface names, and no others.
+fn assert_described(change: &Value, schema: &Value, schemas: &Value) {
+    let name = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
+    let schema = name.map_or(schema, |name| &schemas[name]);
+    if let (Some(items), Some(found)) = (schema.get("items"), change.as_array()) {
+        found.iter().for_each(|item| assert_described(item, items, schemas));
+    }
+    let Some(described) = schema["properties"].as_object() else { return };
+    let found = change.as_object().unwrap_or_else(|| panic!("{change}"));
+    for (name, member) in found {
+        assert_described(
+            member,
+            described.get(name).unwrap_or_else(|| panic!("{name} of {change}")),
+            schemas,
+        );
+    }
+    for needed in schema["required"].as_array().unwrap() {
+        assert!(found.contains_key(needed.as_str().unwrap()), "{needed} of {change}");
+    }
+}
+
+#[test]
+fn changes_are_what_the_description_says() {
+    let document = spoor_server::openapi::document();
+    let schemas = &document["components"]["schemas"];
+    for line in lived(2, 120).1 {
+        assert_described(&parsed(&line), &schemas["Change"], schemas);
+    }
 }
 
 /// Every position from `first` on, once and in order.
@@ -90,7 +121,10 @@ fn lived(seed: u64, requests: usize) -> (Embedded, Vec<String>) {
         source.ids = Some("one".to_owned());
     }
     let mut store = Embedded::new(&settings, BEGIN);
-    let mut crowd = Crowd::new(seed, Manner { shared_values: seed % 2 == 0, forgetful: true, ..Manner::default() });
+    let mut crowd = Crowd::new(
+        seed,
+        Manner { shared_values: seed.is_multiple_of(2), forgetful: true, ..Manner::default() },
+    );
     let mut dice = Dice::new(seed);
     let mut live: Vec<String> = Vec::new();
     for (number, request) in (1..).zip(crowd.requests(requests)) {
@@ -125,7 +159,8 @@ fn a_change_says_the_same_for_ever() {
         store.without_index();
         assert_eq!(lines(store.engine(), 0, 64), live, "rebuilt");
     }
-    for kind in ["event", "session_ended", "merged", "undone", "detached", "attached", "blocked", "unblocked"] {
+    for kind in ["event", "session_ended", "merged", "undone", "detached", "attached", "blocked", "unblocked"]
+    {
         assert!(kinds.contains(kind), "{kind} did not happen: {kinds:?}");
     }
 }
@@ -171,7 +206,8 @@ fn a_follower_knows_who_is_who() {
         let mut followed = Followed::default();
         for line in &live {
             followed.take(line);
-            parted += usize::from(parsed(line)["profiles"].as_array().is_some_and(|profiles| profiles.len() > 1));
+            parted +=
+                usize::from(parsed(line)["profiles"].as_array().is_some_and(|profiles| profiles.len() > 1));
         }
         for (primary, ids) in &followed.0 {
             let profile = store.profile(primary).unwrap_or_else(|error| panic!("{primary}: {error}"));

@@ -7,9 +7,7 @@
 use super::Snapshot;
 use super::history::{ends_of, name_of};
 use crate::act::Act;
-use crate::change::{
-    Acted, Change, EventStored, Happened, Merged, ProfileIds, SessionEnded, SessionsJoined,
-};
+use crate::change::{Acted, Change, EventStored, Happened, Merged, ProfileIds, SessionEnded, SessionsJoined};
 use crate::core::apply::missing;
 use crate::core::decision::{Effect, EventEffect, LinkCode, LinkResult};
 use crate::core::graph::members_at;
@@ -113,7 +111,9 @@ impl Snapshot {
         };
         for effect in effects {
             match effect {
-                Effect::Device { key, .. } | Effect::Fragment { key, .. } => change.created.push(key_text(key)),
+                Effect::Device { key, .. } | Effect::Fragment { key, .. } => {
+                    change.created.push(key_text(key))
+                }
                 Effect::Bridge { kept, alias } => change.sessions_joined.push(SessionsJoined {
                     session: self.session_id_at(*alias, EventSeq(0))?,
                     into: self.session_id_at(*kept, EventSeq(0))?,
@@ -134,8 +134,9 @@ impl Snapshot {
         received: Timestamp,
     ) -> Result<EventStored, Error> {
         let version = self.version()?;
-        let mut event =
-            self.stored_event(request, received, seq, effect)?.ok_or_else(|| missing("member of a request"))?;
+        let mut event = self
+            .stored_event(request, received, seq, effect)?
+            .ok_or_else(|| missing("member of a request"))?;
         let part = effect.part.map(|part| version.parts(&part)).transpose()?.flatten();
         if let Some(session) = part.and_then(|part| part.session) {
             event.session = self.session_id_at(session, seq)?;
@@ -220,8 +221,8 @@ impl Snapshot {
         for (number, cause) in (0..).zip(joins) {
             // Those of a switch are the one who sat there and the one who sits down, which no merge joins.
             let mut results = results_in(effects).iter();
-            let recorded = results
-                .find(|result| result.merge == Some(number) && result.outcome == LinkOutcome::Merged);
+            let recorded =
+                results.find(|result| result.merge == Some(number) && result.outcome == LinkOutcome::Merged);
             let (one, other) = match recorded.and_then(|result| result.sides) {
                 Some(sides) => sides,
                 None => {

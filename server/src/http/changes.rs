@@ -50,7 +50,9 @@ impl Framing {
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
         let events = headers.get_all(ACCEPT).iter().any(|value| {
             let mut kinds = value.to_str().unwrap_or_default().split(',');
-            kinds.any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == Self::Events.media_type()))
+            kinds.any(|kind| {
+                kind.split(';').next().is_some_and(|kind| kind.trim() == Self::Events.media_type())
+            })
         });
         if events { Self::Events } else { Self::Lines }
     }
@@ -147,7 +149,8 @@ impl Feed {
     ) -> Result<StreamBody, Problem> {
         let position = self.store.status().position;
         if following.after > position {
-            let message = format!("this store has come to position {position}: it is not the one that was followed");
+            let message =
+                format!("this store has come to position {position}: it is not the one that was followed");
             return Err(Problem::field("position_unknown", "after", message));
         }
         let (pipe, body) = piped();

@@ -93,7 +93,11 @@ impl Metrics {
         registry.register("requests", "Requests answered, by route and status", requests.clone());
         let histogram: fn() -> Histogram = || Histogram::new(LATENCY_BOUNDS);
         let latency = Family::new_with_constructor(histogram);
-        registry.register("request_duration_seconds", "Time from a request's head to its answer", latency.clone());
+        registry.register(
+            "request_duration_seconds",
+            "Time from a request's head to its answer",
+            latency.clone(),
+        );
         let events = Family::<Outcome, Counter>::default();
         let of_events = |status: EventStatus| {
             let outcome = Outcome { outcome: status.as_str() };
@@ -104,7 +108,11 @@ impl Metrics {
         let links = Family::default();
         registry.register("links", "Identifiers of stored events, by what became of them", links.clone());
         let refusals = Family::default();
-        registry.register("refusals", "Requests, and items of arrays and streams, refused by code", refusals.clone());
+        registry.register(
+            "refusals",
+            "Requests, and items of arrays and streams, refused by code",
+            refusals.clone(),
+        );
         let connections = Gauge::default();
         registry.register("connections", "Connections that are open", connections.clone());
         let subscribers = Gauge::default();
@@ -206,7 +214,11 @@ impl Writer<'_, '_> {
             mailbox_requests,
         } = *status;
         self.gauge("position", "Last position of the log that readers see", position)?;
-        self.gauge("checkpoint_position", "Last position that the index on disk covers", checkpoint_position)?;
+        self.gauge(
+            "checkpoint_position",
+            "Last position that the index on disk covers",
+            checkpoint_position,
+        )?;
         let length = position.saturating_sub(checkpoint_position);
         self.gauge("checkpoint_lag", "Positions that the next opening reads from the log", length)?;
         self.gauge("stored_events", "Events in the store", events)?;

@@ -383,11 +383,7 @@ impl Submitted {
 
 /// An array's answer: 200 with an error in the place of each bad item, unless nothing was taken and all of it may be
 /// later: then the array as a whole is told to come again.
-fn array(
-    outcomes: &[Result<Vec<u8>, Problem>],
-    form: Form,
-    metrics: &Metrics,
-) -> Result<Answer, Problem> {
+fn array(outcomes: &[Result<Vec<u8>, Problem>], form: Form, metrics: &Metrics) -> Result<Answer, Problem> {
     if let Some(Err(first)) = outcomes.first()
         && outcomes.iter().all(|outcome| matches!(outcome, Err(problem) if problem.is_retryable()))
     {

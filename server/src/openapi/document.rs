@@ -112,7 +112,8 @@ fn responses(answer: &Answer, refused: &[u16]) -> Value {
     responses.insert("200".to_owned(), json!({"description": "Done", "content": content}));
     let statuses: BTreeSet<u16> = EVERYWHERE.iter().chain(refused).copied().collect();
     for status in statuses {
-        responses.insert(status.to_string(), json!({"$ref": format!("#/components/responses/Refused{status}")}));
+        responses
+            .insert(status.to_string(), json!({"$ref": format!("#/components/responses/Refused{status}")}));
     }
     Value::Object(responses)
 }

@@ -234,14 +234,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         Answer::Json("Explanation"),
         OF_AN_ID,
     ),
-    act(
-        "post",
-        "/api/v1/merges",
-        "merge",
-        "Makes one profile of two.",
-        &[DRY_RUN],
-        Body::Json("MergeBody"),
-    ),
+    act("post", "/api/v1/merges", "merge", "Makes one profile of two.", &[DRY_RUN], Body::Json("MergeBody")),
     act(
         "delete",
         "/api/v1/merges/{id}",

@@ -20,26 +20,26 @@ pub(super) fn page(document: &Value) -> String {
 }
 
 fn write_page(out: &mut String, document: &Value) -> std::fmt::Result {
-    let info = &document["info"];
+    let info = at(document, "/info");
     write!(
         out,
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style><h1>{title} {version}</h1>\
          <p>{about}</p><p>For programs: <a href=\"/openapi.json\">openapi.json</a>.</p>",
-        title = escaped(&info["title"]),
-        version = escaped(&info["version"]),
-        about = escaped(&info["description"]),
+        title = escaped(at(info, "/title")),
+        version = escaped(at(info, "/version")),
+        about = escaped(at(info, "/description")),
     )?;
     for group in groups(document) {
         write!(out, "<h2>{}</h2>", escaped(&group.into()))?;
         for (path, method, operation) in operations(document) {
-            if operation["tags"][0] == group {
+            if at(operation, "/tags/0") == group {
                 write_operation(out, path, method, operation)?;
             }
         }
     }
     out.push_str("<h2>What goes in and comes back</h2>");
-    for (name, schema) in members(&document["components"]["schemas"]) {
+    for (name, schema) in members(at(document, "/components/schemas")) {
         let shown = format!("{schema:#}").replace("#/components/schemas/", "");
         let name = escaped(&name.as_str().into());
         write!(out, "<h3 id=\"{name}\">{name}</h3><pre>{}</pre>", escaped(&shown.into()))?;
@@ -54,40 +54,40 @@ fn write_operation(out: &mut String, path: &str, method: &str, operation: &Value
         "<h3><b>{}</b> <code>{}</code></h3><p>{}</p>",
         method.to_uppercase(),
         escaped(&path.into()),
-        escaped(&operation["summary"]),
+        escaped(at(operation, "/summary")),
     )?;
-    let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let parameters = at(operation, "/parameters").as_array().map(Vec::as_slice).unwrap_or_default();
     if !parameters.is_empty() {
         out.push_str("<table><tr><th>parameter<th>in<th>what it is");
         for parameter in parameters {
-            let needed = if parameter["required"] == true { " (needed)" } else { "" };
+            let needed = if at(parameter, "/required") == true { " (needed)" } else { "" };
             write!(
                 out,
                 "<tr><td><code>{}</code><td>{}<td>{}{needed}",
-                escaped(&parameter["name"]),
-                escaped(&parameter["in"]),
-                escaped(&parameter["description"]),
+                escaped(at(parameter, "/name")),
+                escaped(at(parameter, "/in")),
+                escaped(at(parameter, "/description")),
             )?;
         }
         out.push_str("</table>");
     }
-    for (kind, content) in members(&operation["requestBody"]["content"]) {
+    for (kind, content) in members(at(operation, "/requestBody/content")) {
         write!(out, "<p>Sent: {}</p>", content_of(kind, content))?;
     }
-    for (kind, content) in members(&operation["responses"]["200"]["content"]) {
+    for (kind, content) in members(at(operation, "/responses/200/content")) {
         write!(out, "<p>Answered: {}</p>", content_of(kind, content))?;
     }
-    let refused = members(&operation["responses"]).filter(|(status, _)| *status != "200");
+    let refused = members(at(operation, "/responses")).filter(|(status, _)| *status != "200");
     let refused: Vec<&str> = refused.map(|(status, _)| status.as_str()).collect();
     write!(out, "<p>Refused with: {}</p>", refused.join(", "))
 }
 
 /// A kind of content, and the schema of it if it has a name.
 fn content_of(kind: &str, content: &Value) -> String {
-    let schema = &content["schema"];
-    let (before, named) = match schema["properties"]["items"]["items"]["$ref"].as_str() {
+    let schema = at(content, "/schema");
+    let (before, named) = match at(schema, "/properties/items/items/$ref").as_str() {
         Some(item) => ("a page of ", Some(item)),
-        None => ("", schema["$ref"].as_str()),
+        None => ("", at(schema, "/$ref").as_str()),
     };
     let kind = escaped(&kind.into());
     match named.and_then(|named| named.rsplit('/').next()) {
@@ -97,19 +97,26 @@ fn content_of(kind: &str, content: &Value) -> String {
 }
 
 fn operations(document: &Value) -> impl Iterator<Item = (&String, &String, &Value)> {
-    members(&document["paths"])
-        .flat_map(|(path, methods)| members(methods).map(move |(method, operation)| (path, method, operation)))
+    members(at(document, "/paths")).flat_map(|(path, methods)| {
+        members(methods).map(move |(method, operation)| (path, method, operation))
+    })
 }
 
 /// The headings, in the order in which they first come.
 fn groups(document: &Value) -> Vec<&str> {
     let mut groups = Vec::new();
-    for group in operations(document).filter_map(|(_, _, operation)| operation["tags"][0].as_str()) {
+    for group in operations(document).filter_map(|(_, _, operation)| at(operation, "/tags/0").as_str()) {
         if !groups.contains(&group) {
             groups.push(group);
         }
     }
     groups
+}
+
+/// What stands at a place; null if nothing does.
+fn at<'a>(value: &'a Value, place: &str) -> &'a Value {
+    static NOTHING: Value = Value::Null;
+    value.pointer(place).unwrap_or(&NOTHING)
 }
 
 fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {

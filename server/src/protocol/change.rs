@@ -6,9 +6,7 @@ use super::request::{Consents, TraitsBody};
 use super::write::{self, Audience};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use spoor::change::{
-    Acted, Change, EventStored, Happened, Merged, ProfileIds, SessionEnded, SessionsJoined,
-};
+use spoor::change::{Acted, Change, EventStored, Happened, Merged, ProfileIds, SessionEnded, SessionsJoined};
 use spoor::{Act, TraitOperations};
 
 /// One change.

@@ -4,9 +4,9 @@
 
 use spoor::change::Change;
 use spoor::model::{
-    AsOf, CheckReport, Explanation, Figures, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest, Profile,
-    ProfileCounters, ProfileIdentifier, QuarantinedLink, ReadError, Session, SessionCounters, SessionProfile,
-    Status, StoredEvent,
+    AsOf, CheckReport, Explanation, Figures, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest,
+    Profile, ProfileCounters, ProfileIdentifier, QuarantinedLink, ReadError, Session, SessionCounters,
+    SessionProfile, Status, StoredEvent,
 };
 use spoor::{
     Act, ActError, ActReply, Consent, Error, EventReply, EventSeq, EventStatus, Json, LinkOutcome, LinkReply,
