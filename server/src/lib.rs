@@ -2,7 +2,7 @@
 //!
 //! In the order in which bytes pass: [`settings`] say what holds, [`http`] takes connections and bodies,
 //! [`protocol`] makes plain data of them, [`store`] is what the engine is asked; [`openapi`]
-//! describes it all for programs. [`command`] is what a person types.
+//! describes it all for programs, and [`webhooks`] pass on what happens. [`command`] is what a person types.
 //! Nothing here decides what a request means: that is the engine's.
 //!
 //! A server in one's own process, on a port that is free:
@@ -24,6 +24,8 @@ pub mod protocol;
 pub mod store;
 
 pub mod http;
+
+pub mod webhooks;
 
 pub mod openapi;
 

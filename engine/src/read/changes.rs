@@ -112,7 +112,7 @@ impl Snapshot {
         for effect in effects {
             match effect {
                 Effect::Device { key, .. } | Effect::Fragment { key, .. } => {
-                    change.created.push(key_text(key))
+                    change.created.push(key_text(key));
                 }
                 Effect::Bridge { kept, alias } => change.sessions_joined.push(SessionsJoined {
                     session: self.session_id_at(*alias, EventSeq(0))?,

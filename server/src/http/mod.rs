@@ -23,6 +23,7 @@ mod watch;
 
 use crate::settings::Configuration;
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 use address::{Address, Published};
 use service::Service;
 use spoor::{Engine, Environment};
@@ -81,6 +82,7 @@ struct Running {
     runtime: Runtime,
     listener: JoinHandle<()>,
     published: Option<Published>,
+    webhooks: Option<Webhooks>,
 }
 
 impl fmt::Debug for Server {
@@ -106,6 +108,10 @@ pub fn serve_with(configuration: &Configuration, environment: Environment) -> Re
     let engine = Engine::open_with(&configuration.data_dir, configuration.engine.clone(), environment)?;
     let instance = instance();
     let mut server = serve_store(configuration, Arc::new(engine), instance.clone())?;
+    let webhooks = Webhooks::start(configuration, &server.store).map_err(ServeError::System)?;
+    if let Some(running) = &mut server.running {
+        running.webhooks = Some(webhooks);
+    }
     let address = Address { address: server.address, instance, pid: std::process::id() };
     match address.publish(&configuration.data_dir) {
         Ok(published) => {
@@ -144,7 +150,12 @@ pub fn serve_store(
     let settings = configuration.server.clone();
     runtime.spawn(tell_failure(Arc::clone(&store), stopped.clone()));
     let listener = runtime.spawn(async move { listener::run(listener, service, &settings, stopped).await });
-    Ok(Server { address, store, stop, running: Some(Running { runtime, listener, published: None }) })
+    Ok(Server {
+        address,
+        store,
+        stop,
+        running: Some(Running { runtime, listener, published: None, webhooks: None }),
+    })
 }
 
 /// How often it is looked whether the store has closed itself.
@@ -202,10 +213,13 @@ impl Server {
     }
 
     fn stop(&mut self) -> Result<(), ServeError> {
-        let Some(Running { runtime, listener, published }) = self.running.take() else { return Ok(()) };
+        let Some(Running { runtime, listener, published, webhooks }) = self.running.take() else {
+            return Ok(());
+        };
         self.stop.send_replace(true);
         // It fails only if it panicked, which the log says.
         let _ = runtime.block_on(listener);
+        drop(webhooks);
         let closed = self.store.close();
         drop(published);
         // Reads that still wait for the disk are not waited for.
