@@ -13,7 +13,7 @@ use crate::core::warm::{Found, Warmed, warm};
 use crate::error::{Error, TrackError};
 use crate::ids::EventSeq;
 use crate::limits::{ACT_MAX_ATTEMPTS, REQUEST_MAX_BYTES};
-use crate::model::{CheckReport, RulesPreview, Status};
+use crate::model::{CheckReport, Figures, RulesPreview, Status};
 use crate::preview;
 use crate::read::Snapshot;
 use crate::redecide;
@@ -315,6 +315,19 @@ impl Engine {
             overlay_bytes: (layers.active.bytes() + frozen) as u64,
             mailbox_requests: self.inner.mailbox.len() as u64,
         }
+    }
+
+    /// What was counted of the work since opening. Costs nothing.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.inner.shared.counting.read()
+    }
+
+    /// Calls `listener` with the last position that readers see, each time that there is a new one, until it answers
+    /// false or the engine closes. It is called by the thread that makes groups durable, before those who wait are
+    /// answered: it must be quick, and ask nothing of the engine.
+    pub fn on_published(&self, listener: impl Fn(EventSeq) -> bool + Send + Sync + 'static) {
+        self.inner.shared.published.tell(Box::new(listener));
     }
 
     /// Why the engine takes nothing any more, if that is so.

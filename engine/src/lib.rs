@@ -28,12 +28,14 @@
 //!
 //! # Where things are
 //!
-//! [`request`] and [`reply`] are what goes in and comes back, [`model`] is what reads answer with,
+//! [`request`] and [`reply`] are what goes in and comes back, [`model`] is what reads answer with, [`change`] what
+//! those read who follow it,
 //! [`settings`] what an operator decides, [`limits`] every bound. [`core`] decides and knows no file, thread,
 //! clock or random source; [`store`] obeys. The two are public for the tests and the tools of this
 //! repository; what they offer may change with any version.
 
 pub mod act;
+pub mod change;
 pub mod error;
 pub mod ids;
 pub mod json;

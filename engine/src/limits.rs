@@ -78,6 +78,9 @@ pub const TIME_MAX_MS: i64 = 253_402_300_799_999;
 pub const PAGE_MAX_ITEMS: usize = 1_000;
 /// Items on one page when nothing is said.
 pub const PAGE_DEFAULT_ITEMS: usize = 50;
+/// Changes that are read at once end once the events in them have reached this, in bytes: the context of a request
+/// stands in each of its events.
+pub const CHANGES_MAX_BYTES: usize = 1 << 20;
 
 /// Most events in one group (one frame of the log, one sync).
 pub const GROUP_MAX_EVENTS: usize = 4_096;

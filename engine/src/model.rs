@@ -397,6 +397,34 @@ pub struct RulesPreview {
     pub parted: Vec<Vec<String>>,
 }
 
+/// What the store counted of its own work since it was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Groups by the events in them; acts and session ends count as one each.
+    pub group_events: Distribution,
+    /// Groups by the time that the disk took for them, in microseconds.
+    pub commit_us: Distribution,
+    /// Checkpoints by the time that they took, in milliseconds.
+    pub checkpoint_ms: Distribution,
+    /// Since the last checkpoint was done, or since opening, in milliseconds.
+    pub checkpoint_age_ms: u64,
+    /// Unions of two profiles.
+    pub merges: u64,
+    /// Profiles that came apart.
+    pub partings: u64,
+}
+
+/// How many numbers there were, by their size.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// Bounds, ascending, and how many were not larger than each, but larger than the one before.
+    pub below: Vec<(u64, u64)>,
+    /// How many were larger than all bounds.
+    pub beyond: u64,
+    /// Sum of all.
+    pub sum: u64,
+}
+
 /// What `check` found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckReport {

@@ -2,7 +2,8 @@
 //!
 //! In the order in which bytes pass: [`settings`] say what holds, [`http`] takes connections and bodies,
 //! [`protocol`] makes plain data of them, [`vendors`] of what the client libraries of other services send, [`store`] is
-//! what the engine is asked. [`command`] is what a person types.
+//! what the engine is asked; [`openapi`] describes it all for programs, and [`webhooks`] pass on what happens. [`command`]
+//! is what a person types.
 //! Nothing here decides what a request means: that is the engine's.
 //!
 //! A server in one's own process, on a port that is free:
@@ -28,5 +29,9 @@ pub mod vendors;
 pub mod store;
 
 pub mod http;
+
+pub mod webhooks;
+
+pub mod openapi;
 
 pub mod command;

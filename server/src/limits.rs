@@ -39,6 +39,31 @@ pub const STREAM_RETRY_MS: u64 = 10;
 pub const STREAM_FAREWELL_MS: u64 = 1_000;
 /// Most items in one batch of another service's client library. They fill a batch by its size: half a megabyte.
 pub const LIBRARY_BATCH_MAX_ITEMS: usize = 2_500;
+/// Changes that are read at once for one subscriber.
+pub const CHANGES_BATCH_MAX: usize = 256;
+/// Subscribers for whom changes are read at the same time; others wait a moment.
+pub const CHANGES_READS_MAX: usize = 8;
+/// Where nothing happens, a subscriber is sent a sign of life this often, in milliseconds.
+pub const CHANGES_HEARTBEAT_MS: u64 = 15_000;
+/// A subscriber that makes no room for so long is given up, in milliseconds.
+pub const CHANGES_STALL_MS: u64 = 600_000;
+/// Changes that are posted to a webhook at once.
+pub const WEBHOOK_BATCH_MAX: usize = 100;
+/// Time for a webhook's receiver to accept a connection, in milliseconds.
+pub const WEBHOOK_CONNECT_MS: u64 = 5_000;
+/// Time for a webhook's receiver to answer, in milliseconds.
+pub const WEBHOOK_ANSWER_MS: u64 = 30_000;
+/// Rest after a webhook was not taken, in milliseconds; doubled each time.
+pub const WEBHOOK_RETRY_MS: u64 = 1_000;
+/// Longest such rest, in milliseconds.
+pub const WEBHOOK_RETRY_MAX_MS: u64 = 300_000;
+/// Time for what is on its way to webhooks when the server stops, in milliseconds; what is not taken by then is sent
+/// again after the next start.
+pub const WEBHOOK_FAREWELL_MS: u64 = 5_000;
+/// Longest name of a webhook, in bytes.
+pub const WEBHOOK_NAME_MAX_BYTES: usize = 64;
+/// Shortest secret of a webhook, in bytes.
+pub const WEBHOOK_SECRET_MIN_BYTES: usize = 16;
 /// Largest body of an act, or of a new key, in bytes.
 pub const ACT_MAX_BYTES: usize = 16 << 10;
 /// Most keys at once: a request shows one, and a person must be able to look through them.
@@ -83,6 +108,10 @@ pub const COMMAND_CHECK_MS: u64 = 3_600_000;
 
 const _: () = assert!(COMMAND_STATUS_MS < COMMAND_ANSWER_MS && COMMAND_ANSWER_MS < COMMAND_CHECK_MS);
 const _: () = assert!(COMMAND_ANSWER_MS > REQUEST_TIMEOUT_MS);
+const _: () = assert!(CHANGES_HEARTBEAT_MS < CHANGES_STALL_MS);
+const _: () = assert!(CHANGES_HEARTBEAT_MS < IDLE_TIMEOUT_MS);
+const _: () = assert!(WEBHOOK_FAREWELL_MS < SHUTDOWN_TIMEOUT_MS);
+const _: () = assert!(WEBHOOK_RETRY_MS < WEBHOOK_RETRY_MAX_MS && WEBHOOK_CONNECT_MS < WEBHOOK_ANSWER_MS);
 const _: () = assert!(1 < STREAM_IN_FLIGHT_MAX_REQUESTS);
 const _: () = assert!(STREAM_IN_FLIGHT_MAX_REQUESTS < spoor::limits::MAILBOX_MAX_REQUESTS);
 const _: () = assert!(LIBRARY_BATCH_MAX_ITEMS < spoor::limits::MAILBOX_MAX_REQUESTS);

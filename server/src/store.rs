@@ -1,8 +1,9 @@
 //! What the server asks of the engine, as a trait: so that routes and commands can be tried with a store that is
 //! full, closed or broken, which a sound engine is only by bad luck.
 
+use spoor::change::Change;
 use spoor::model::{
-    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
+    AsOf, CheckReport, Explanation, Figures, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
     ReadError, Session, Status, StoredEvent,
 };
 use spoor::{Act, ActError, ActReply, Engine, Error, EventSeq, Reply, TrackError, TrackRequest};
@@ -13,6 +14,9 @@ pub type LazyReply = Box<dyn FnOnce() -> Reply + Send>;
 
 /// What is called once the fate of a request is known; quick, since the writer waits for it.
 pub type Done = Box<dyn FnOnce(Result<LazyReply, TrackError>) + Send>;
+
+/// Told of each new position that readers see; false once it wants to hear no more. Quick: the store waits for it.
+pub type Listener = Box<dyn Fn(EventSeq) -> bool + Send + Sync>;
 
 /// See [`Engine`] and [`spoor::Snapshot`] for what each call means.
 #[expect(missing_docs, reason = "each is the call of the engine with its name, on a snapshot of the present")]
@@ -32,7 +36,10 @@ pub trait Store: Send + Sync + 'static {
     fn session_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError>;
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<StoredEvent>, Error>;
     fn requests_after(&self, after: u64, limit: usize) -> Result<Vec<(EventSeq, TrackRequest)>, Error>;
+    fn changes_after(&self, after: u64, limit: usize) -> Result<Vec<Change>, Error>;
+    fn on_published(&self, listener: Listener);
     fn check(&self) -> Result<CheckReport, Error>;
+    fn figures(&self) -> Figures;
     fn status(&self) -> Status;
     fn failure(&self) -> Option<Arc<str>>;
     fn close(&self) -> Result<(), Error>;
@@ -97,8 +104,20 @@ impl Store for Engine {
         self.snapshot()?.requests_after(after, limit)
     }
 
+    fn changes_after(&self, after: u64, limit: usize) -> Result<Vec<Change>, Error> {
+        self.snapshot()?.changes_after(after, limit)
+    }
+
+    fn on_published(&self, listener: Listener) {
+        Self::on_published(self, listener);
+    }
+
     fn check(&self) -> Result<CheckReport, Error> {
         Self::check(self)
+    }
+
+    fn figures(&self) -> Figures {
+        Self::figures(self)
     }
 
     fn status(&self) -> Status {

@@ -169,6 +169,22 @@ fn what_is_wrong_is_named() {
             "[traits.x]\nkind = \"counter\"\npolicy = \"any\"",
             "settings: traits.x.policy: chooses among values; counters are summed and collections united",
         ),
+        (
+            "[webhooks.a]\nsecret = \"sixteen bytes and more\"",
+            "settings: webhooks.a.url: must be an address such as http://127.0.0.1:9000/spoor",
+        ),
+        (
+            "[webhooks.a]\nurl = \"https://shop.example/hook\"\nsecret = \"sixteen bytes and more\"",
+            "settings: webhooks.a.url: https is not spoken yet: let a proxy on this machine pass it on",
+        ),
+        (
+            "[webhooks.a]\nurl = \"http://shop.example/hook\"\nsecret = \"short\"",
+            "settings: webhooks.a.secret: must have 16 bytes or more: whoever guesses it can pretend",
+        ),
+        (
+            "[webhooks.\"../a\"]",
+            "settings: webhooks.../a: the name is also that of a file: up to 64 letters from a to z, digits, - and _",
+        ),
         ("[server]\nconnections = 0", "settings: server.connections: must be 1 or more"),
         ("[server]\nheaders = \"1KiB\"", "settings: server.headers: must be 8KiB or more"),
         (

@@ -6,6 +6,7 @@
 //! - [`history`] makes random histories, which two targets must answer alike.
 //! - [`crowd`] makes random requests in which nothing is decided for good.
 //! - [`shop`] reads the sample of a web shop's traffic.
+//! - [`subscription`] follows the stream of changes.
 //! - [`orders`] puts requests into other orders and groupings, and imports each into a fresh store.
 //! - [`truth`] compares who is one profile with what is known of it from elsewhere.
 //! - [`world`] takes every sequence of a few steps in a small world, in memory, and compares with the model.
@@ -31,6 +32,7 @@ pub mod orders;
 pub mod scenario;
 pub mod shop;
 pub mod site;
+pub mod subscription;
 pub mod target;
 pub mod truth;
 pub mod world;

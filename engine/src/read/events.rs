@@ -213,7 +213,7 @@ impl Snapshot {
         Ok(events)
     }
 
-    fn stored_event(
+    pub(super) fn stored_event(
         &self,
         request: &TrackRequest,
         received: Timestamp,

@@ -290,7 +290,7 @@ fn joined_to(effects: &[&Effect], merge: Option<u16>) -> Option<FragmentNo> {
 }
 
 /// The two fragments that a link joined; of a link without an identifier in the order in which they were named.
-fn ends_of(cause: &JoinCause, effects: &[&Effect]) -> (FragmentNo, FragmentNo) {
+pub(super) fn ends_of(cause: &JoinCause, effects: &[&Effect]) -> (FragmentNo, FragmentNo) {
     match cause {
         JoinCause::Link { link, carrier } => (link.fragment, *carrier),
         JoinCause::Direct(pair) => {
@@ -328,7 +328,8 @@ const fn identifier_in(effect: &Effect) -> Option<IdentifierNo> {
     }
 }
 
-const fn name_of(act: &Act) -> &'static str {
+/// The word for an act.
+pub(super) const fn name_of(act: &Act) -> &'static str {
     match act {
         Act::Undo { .. } => "undone",
         Act::Merge { .. } => "merged",

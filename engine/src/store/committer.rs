@@ -100,7 +100,7 @@ struct Runway {
 impl Runway {
     /// Appends and syncs a group and shows it to readers. Nobody has an answer yet.
     fn land(&self, mut group: Group, version: Version) -> Landing {
-        let seq = version.counters.seq;
+        let (seq, unions, events) = (version.counters.seq, version.counters.unions, group.events());
         let begun = Instant::now();
         let appended = self.log.lock().append(&mut group);
         let took = begun.elapsed();
@@ -108,6 +108,7 @@ impl Runway {
         let result = match appended {
             Ok(_) => {
                 self.landed.set(Some(seq));
+                self.shared.counting.committed(events, took, unions);
                 Ok(self.shared.published.publish(version))
             }
             Err(error) => {

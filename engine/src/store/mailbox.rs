@@ -1,5 +1,6 @@
 //! What the writer is asked for, and what it shares with everyone.
 
+use super::figures::Counting;
 use super::published::Published;
 use crate::core::acts::{Deed, Plan, Refusal};
 use crate::core::outcome::Outcome;
@@ -84,6 +85,8 @@ pub struct Shared {
     pub registry: Registry,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What is counted of the work.
+    pub counting: Counting,
 }
 
 /// A caller that is about to send.

@@ -7,6 +7,7 @@ pub mod codec;
 mod committer;
 pub mod disk;
 mod ending;
+pub mod figures;
 pub mod index;
 pub mod layers;
 pub mod log;

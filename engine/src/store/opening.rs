@@ -11,6 +11,7 @@ use super::base::Base;
 use super::checkpoint::{Errand, Job, Leaving, Meta, write};
 use super::committer::Committer;
 use super::disk::{Disk, DiskLock};
+use super::figures::Counting;
 use super::index::{Index, IndexOptions, Pace};
 use super::layers::{Staging, Version};
 use super::log::{Log, LogOptions, Record};
@@ -35,6 +36,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// Number of the format of the index's rows. Raised with every change of a row, a key or a fold: an index of
 /// another format is rebuilt from the log.
@@ -86,12 +88,14 @@ impl Opening {
             log: staging.log.clone(),
             path: Arc::clone(&staging.path),
         };
+        let counting = Counting::new(version.counters.unions);
         let shared = Arc::new(Shared {
             published: Arc::new(Published::new(version)),
             failure: parking_lot::Mutex::default(),
             senders: std::sync::atomic::AtomicUsize::new(0),
             registry,
             clock: Arc::clone(&self.clock),
+            counting,
         });
         let (mailbox, requests) = bounded(MAILBOX_MAX_REQUESTS);
         let (jobs, jobs_taken) = unbounded();
@@ -111,7 +115,7 @@ impl Opening {
         let checkpoints = Checkpoints {
             index,
             at_hand_bytes: self.settings.cache_bytes / AT_HAND_SHARE,
-            published: Arc::clone(&shared.published),
+            shared: Arc::clone(&shared),
             opening: self,
             lock,
         };
@@ -320,7 +324,7 @@ fn apply_record(staging: &mut Staging, record: &Record) -> Result<(), Error> {
 struct Checkpoints {
     index: Index,
     at_hand_bytes: usize,
-    published: Arc<Published>,
+    shared: Arc<Shared>,
     opening: Opening,
     lock: Box<dyn DiskLock>,
 }
@@ -338,11 +342,15 @@ impl Checkpoints {
                     continue;
                 }
             };
+            let begun = Instant::now();
             let written = AssertUnwindSafe(|| write(&self.index, &job, self.at_hand_bytes));
             // As at opening: redb panics at pages that were changed outside.
             let damaged = || Error::IndexUnusable { reason: "a page of it is damaged".into() };
             let base = std::panic::catch_unwind(written).unwrap_or_else(|_| Err(damaged()));
             drop(job);
+            if base.is_ok() {
+                self.shared.counting.checkpointed(begun.elapsed());
+            }
             if bases.send(base).is_err() {
                 break;
             }
@@ -353,12 +361,12 @@ impl Checkpoints {
     /// Every checkpoint that returned is durable, and the index that the name leads to is sound whatever happens
     /// here: closing only spares the next opening some work, and the disk some space.
     fn close(self) {
-        let Self { index, published, opening, lock, .. } = self;
-        let version = published.current();
+        let Self { index, shared, opening, lock, .. } = self;
+        let version = shared.published.current();
         // After a clean stop the index has everything. After any other, whoever opens the store is to have it soon.
         let is_whole = version.layers.base.counters.seq == version.counters.seq;
         let events = version.counters.events;
-        drop((version, published));
+        drop((version, shared));
         let closed = std::panic::catch_unwind(AssertUnwindSafe(|| {
             if is_whole && index.rewritten().is_ok_and(|before| is_worth_rewriting(events, before)) {
                 index.rewrite(&*opening.disk, opening.index_options(), events)

@@ -1,20 +1,35 @@
 //! The version that readers get, and which older ones are still in use.
 //!
 //! One lock covers both, held for a pointer's copy: so no value is let go between a reader's taking a
-//! version and its being counted.
+//! version and its being counted. Another covers those who want to hear of a new position; they are called by the
+//! thread that publishes, after it is there.
 
 use super::layers::Version;
 use super::overlay::Horizon;
 use crate::error::Error;
+use crate::ids::EventSeq;
 use crate::limits::SNAPSHOT_MAX_AGE_MS;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Told the last position that readers see; says whether it wants to hear of the next. Quick, and asks nothing of the
+/// store.
+pub type Listener = Box<dyn Fn(EventSeq) -> bool + Send + Sync>;
+
 /// See the module.
-#[derive(Debug)]
-pub struct Published(Mutex<Inner>);
+pub struct Published {
+    inner: Mutex<Inner>,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+impl fmt::Debug for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Published").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -42,13 +57,19 @@ impl Published {
     /// Begins with `version`.
     #[must_use]
     pub fn new(version: Version) -> Self {
-        Self(Mutex::new(Inner { version: Arc::new(version), live: BTreeMap::new(), next: 0 }))
+        let inner = Inner { version: Arc::new(version), live: BTreeMap::new(), next: 0 };
+        Self { inner: Mutex::new(inner), listeners: Mutex::default() }
+    }
+
+    /// Lets `listener` hear of each new position from now on.
+    pub fn tell(&self, listener: Listener) {
+        self.listeners.lock().push(listener);
     }
 
     /// The present version, for a short look: its rows may be let go at any time.
     #[must_use]
     pub fn current(&self) -> Arc<Version> {
-        Arc::clone(&self.0.lock().version)
+        Arc::clone(&self.inner.lock().version)
     }
 
     /// The present version, kept for [`SNAPSHOT_MAX_AGE_MS`], or for ever.
@@ -56,7 +77,7 @@ impl Published {
     pub fn pin(self: &Arc<Self>, for_ever: bool) -> Pinned {
         let age = Duration::from_millis(SNAPSHOT_MAX_AGE_MS.unsigned_abs());
         let until = (!for_ever).then(|| Instant::now() + age);
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         let ticket = inner.next;
         inner.next += 1;
         let version = Arc::clone(&inner.version);
@@ -69,7 +90,7 @@ impl Published {
     pub fn publish(&self, version: Version) -> Horizon {
         let version = Arc::new(version);
         let published = version.counters.seq.0;
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         let before = std::mem::replace(&mut inner.version, version);
         let mut oldest_live = published;
         if !inner.live.is_empty() {
@@ -78,6 +99,9 @@ impl Published {
             oldest_live = live.map(|live| live.position).min().unwrap_or(published);
         }
         drop(inner);
+        if published > before.counters.seq.0 {
+            self.listeners.lock().retain(|listener| listener(EventSeq(published)));
+        }
         // A base or a generation may go with it, which takes a while: not under the lock.
         drop(before);
         Horizon { published, oldest_live }
@@ -99,6 +123,6 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        self.published.0.lock().live.remove(&self.ticket);
+        self.published.inner.lock().live.remove(&self.ticket);
     }
 }

@@ -61,6 +61,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("keys_max", 409),
     ("merge_undone", 409),
     ("not_blocked", 409),
+    ("position_unknown", 409),
     ("quarantine_decided", 409),
     ("same_profile", 409),
     ("unique_conflict", 409),

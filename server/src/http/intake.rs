@@ -2,6 +2,7 @@
 //! connection, and no status but those of problems.
 
 use super::errors::Problem;
+use super::metrics::Metrics;
 use crate::protocol::write::{self, Audience, ErrorBody, ItemError};
 use crate::protocol::{compact, public};
 use crate::store::{LazyReply, Store};
@@ -56,13 +57,19 @@ pub(super) struct Intake {
     store: Arc<dyn Store>,
     /// Names of the sources whose keys are in browsers.
     public_sources: HashSet<String>,
+    metrics: Arc<Metrics>,
 }
 
 impl Intake {
     /// In front of `store`, whose sources `settings` describe.
-    pub(super) fn new(store: Arc<dyn Store>, settings: &Settings) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, settings: &Settings, metrics: Arc<Metrics>) -> Self {
         let public = settings.sources.iter().filter(|(_, source)| source.keys == Keys::Public);
-        Self { store, public_sources: public.map(|(name, _)| name.clone()).collect() }
+        Self { store, public_sources: public.map(|(name, _)| name.clone()).collect(), metrics }
+    }
+
+    /// Where replies are counted, and problems in the place of one should be.
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Hands over one request, whose answer is wanted in `form`.
@@ -90,7 +97,7 @@ impl Intake {
         } else {
             Audience::Trusted
         };
-        Reader { audience, session_sent: request.session.is_some() }
+        Reader { audience, session_sent: request.session.is_some(), metrics: self.metrics() }
     }
 }
 
@@ -98,6 +105,15 @@ impl Intake {
 pub(super) struct Reader {
     audience: Audience,
     session_sent: bool,
+    metrics: Arc<Metrics>,
+}
+
+impl Reader {
+    /// Counts what nobody will read.
+    fn count(&self, answer: Result<LazyReply, TrackError>) -> Result<(), Problem> {
+        self.metrics.replied(&answer?());
+        Ok(())
+    }
 }
 
 /// One request that the writer has, or that was turned away.
@@ -119,7 +135,7 @@ impl Handed {
     /// Waits until the request is stored, whatever the reply says.
     pub(super) async fn stored(self) -> Result<(), Problem> {
         match self.receiver.await {
-            Ok(answer) => Ok(answer.map(drop)?),
+            Ok(answer) => self.reader.count(answer),
             Err(_) => Err(Problem::internal()),
         }
     }
@@ -127,7 +143,7 @@ impl Handed {
     /// [`Handed::stored`] for what is answered already, as it is for what is rejected or finds the mailbox full.
     pub(super) fn settle(mut self) -> Result<Result<(), Problem>, Self> {
         match self.receiver.try_recv() {
-            Ok(answer) => Ok(answer.map(drop).map_err(Problem::from)),
+            Ok(answer) => Ok(self.reader.count(answer)),
             Err(oneshot::error::TryRecvError::Empty) => Err(self),
             Err(oneshot::error::TryRecvError::Closed) => Ok(Err(Problem::internal())),
         }
@@ -135,7 +151,8 @@ impl Handed {
 }
 
 /// What of a reply its reader may know.
-fn told(reply: Reply, Reader { audience, session_sent }: &Reader) -> Reply {
+fn told(reply: Reply, Reader { audience, session_sent, metrics }: &Reader) -> Reply {
+    metrics.replied(&reply);
     match audience {
         Audience::Trusted => reply,
         Audience::Public { .. } => public::told(reply, *session_sent),

@@ -100,6 +100,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, pl
     // Answers are small and whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let watch = Watch::new(shared.patience);
+    let _counted = shared.service.connection();
     let answer = service_fn(|request| {
         let busy = watch.busy();
         let service = Arc::clone(&shared.service);

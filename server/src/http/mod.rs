@@ -5,6 +5,7 @@
 pub mod address;
 pub mod answer;
 pub mod body;
+pub mod changes;
 pub mod errors;
 pub mod routes;
 pub mod targets;
@@ -15,9 +16,11 @@ mod answer_body;
 mod caller;
 mod intake;
 mod listener;
+mod metrics;
 mod pages;
 mod parameters;
 mod service;
+mod sizes;
 mod source_of_key;
 mod stream;
 mod tracker;
@@ -26,6 +29,7 @@ mod watch;
 use crate::access::keyring::Keyring;
 use crate::settings::{Configuration, SettingsError};
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 use address::{Address, Published};
 use service::Service;
 use spoor::{Engine, Environment};
@@ -87,6 +91,7 @@ struct Running {
     runtime: Runtime,
     listener: JoinHandle<()>,
     published: Option<Published>,
+    webhooks: Option<Webhooks>,
 }
 
 impl fmt::Debug for Server {
@@ -117,6 +122,10 @@ pub fn serve_with(configuration: &Configuration, environment: Environment) -> Re
     let key = Some(keyring.command_key().clone());
     let instance = instance();
     let mut server = serve_store_with(configuration, Arc::new(engine), instance.clone(), keyring)?;
+    let webhooks = Webhooks::start(configuration, &server.store).map_err(ServeError::System)?;
+    if let Some(running) = &mut server.running {
+        running.webhooks = Some(webhooks);
+    }
     let address = Address { address: server.address, instance, pid: std::process::id(), key };
     match address.publish(&configuration.data_dir) {
         Ok(published) => {
@@ -183,7 +192,12 @@ pub fn serve_store_with(
     let settings = configuration.server.clone();
     runtime.spawn(tell_failure(Arc::clone(&store), stopped.clone()));
     let listener = runtime.spawn(async move { listener::run(listener, service, &settings, stopped).await });
-    Ok(Server { address, store, stop, running: Some(Running { runtime, listener, published: None }) })
+    Ok(Server {
+        address,
+        store,
+        stop,
+        running: Some(Running { runtime, listener, published: None, webhooks: None }),
+    })
 }
 
 /// How often it is looked whether the store has closed itself.
@@ -241,10 +255,13 @@ impl Server {
     }
 
     fn stop(&mut self) -> Result<(), ServeError> {
-        let Some(Running { runtime, listener, published }) = self.running.take() else { return Ok(()) };
+        let Some(Running { runtime, listener, published, webhooks }) = self.running.take() else {
+            return Ok(());
+        };
         self.stop.send_replace(true);
         // It fails only if it panicked, which the log says.
         let _ = runtime.block_on(listener);
+        drop(webhooks);
         let closed = self.store.close();
         drop(published);
         // Reads that still wait for the disk are not waited for.

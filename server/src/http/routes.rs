@@ -1,5 +1,6 @@
 //! Which call a path and a method stand for, with its parameters. Text in, [`Call`] out; answers nothing itself.
 
+use super::changes::Following;
 use super::errors::Problem;
 use super::parameters::Parameters;
 use super::vendor_routes::{self, VendorCall};
@@ -30,6 +31,8 @@ pub enum Call {
     },
     /// `/api/v1/keys`
     Keys(KeyRoute),
+    /// `GET /api/v1/changes`
+    Changes(Following),
     /// `GET /api/v1/status`
     Status,
     /// `GET /healthz`
@@ -38,6 +41,12 @@ pub enum Call {
     Ready,
     /// `GET /spoor.js`
     Tracker,
+    /// `GET /metrics`
+    Metrics,
+    /// `GET /openapi.json`
+    OpenApi,
+    /// `GET /docs`
+    Docs,
 }
 
 /// What is asked of keys, as far as path and method say it.
@@ -94,6 +103,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/api/v1/status"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/api/v1/changes"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
     ("GET", "/spoor.js"),
     ("POST", "/v1/batch"),
     ("POST", "/v1/{call}"),
@@ -172,10 +185,14 @@ impl Call {
             Self::Act { act, .. } => act.route(),
             Self::Keys(KeyRoute::List | KeyRoute::Add) => "/api/v1/keys",
             Self::Keys(KeyRoute::Revoke(_)) => "/api/v1/keys/{id}",
+            Self::Changes(_) => "/api/v1/changes",
             Self::Status => "/api/v1/status",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Tracker => "/spoor.js",
+            Self::Metrics => "/metrics",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
         }
     }
 
@@ -187,10 +204,12 @@ impl Call {
             Self::Track(origin) | Self::Stream(origin) if origin.is_import() => Need::Admin,
             Self::Track(_) | Self::Stream(_) => Need::Write,
             Self::Read(Read::Check) => Need::Admin,
-            Self::Read(_) | Self::Status => Need::Read,
+            Self::Read(_) | Self::Changes(_) | Self::Metrics | Self::Status => Need::Read,
             Self::Act { .. } | Self::Keys(_) => Need::Admin,
             // The key of a vendor's call may stand in its body: it is asked for then.
-            Self::Vendor(_) | Self::Health | Self::Ready | Self::Tracker => Need::Nothing,
+            Self::Vendor(_) | Self::Health | Self::Ready | Self::Tracker | Self::OpenApi | Self::Docs => {
+                Need::Nothing
+            }
         }
     }
 
@@ -203,9 +222,16 @@ impl Call {
             Self::Vendor(_) => true,
             // A page loads a script of another origin as any other; it does not read it.
             Self::Tracker => false,
-            Self::Read(_) | Self::Act { .. } | Self::Keys(_) | Self::Status | Self::Health | Self::Ready => {
-                false
-            }
+            Self::Read(_)
+            | Self::Act { .. }
+            | Self::Keys(_)
+            | Self::Status
+            | Self::Health
+            | Self::Ready
+            | Self::Changes(_)
+            | Self::Metrics
+            | Self::OpenApi
+            | Self::Docs => false,
         }
     }
 }
@@ -309,6 +335,10 @@ enum Shape<'a> {
     Health,
     Ready,
     Tracker,
+    Changes,
+    Metrics,
+    OpenApi,
+    Docs,
 }
 
 impl Shape<'_> {
@@ -336,6 +366,9 @@ fn shape<'a>(segments: &[&'a str]) -> Result<Shape<'a>, Problem> {
         ["healthz"] => Ok(Shape::Health),
         ["readyz"] => Ok(Shape::Ready),
         ["spoor.js"] => Ok(Shape::Tracker),
+        ["metrics"] => Ok(Shape::Metrics),
+        ["openapi.json"] => Ok(Shape::OpenApi),
+        ["docs"] => Ok(Shape::Docs),
         _ => Err(unknown()),
     }
 }
@@ -372,6 +405,7 @@ fn shape_of_v1<'a>(segments: &[&'a str]) -> Option<Shape<'a>> {
         ["check"] => Shape::Check,
         ["keys"] => Shape::Keys,
         ["keys", id] if !id.is_empty() => Shape::Key(id),
+        ["changes"] => Shape::Changes,
         ["status"] => Shape::Status,
         _ => return None,
     })
@@ -388,6 +422,14 @@ fn call(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Call, Problem> 
         Shape::Health => Call::Health,
         Shape::Ready => Call::Ready,
         Shape::Tracker => Call::Tracker,
+        Shape::Changes => Call::Changes(Following {
+            after: parameters.after()?,
+            limit: parameters.limit()?,
+            until_now: parameters.flag("until_now")?,
+        }),
+        Shape::Metrics => Call::Metrics,
+        Shape::OpenApi => Call::OpenApi,
+        Shape::Docs => Call::Docs,
         shape => match act(shape, parameters)? {
             Some(act) => Call::Act { act, dry_run: parameters.flag("dry_run")? },
             None => Call::Read(read(shape, parameters)?),
@@ -564,6 +606,13 @@ mod tests {
             ("GET", "/api/v1/events?after=5&limit=1", "/api/v1/events"),
             ("GET", "/api/v1/requests?after=5&limit=1", "/api/v1/requests"),
             ("GET", "/api/v1/events?after=-1", "parameter_invalid after"),
+            ("GET", "/api/v1/changes?after=5&limit=1&until_now=true", "/api/v1/changes"),
+            ("GET", "/api/v1/changes?until_now=1", "parameter_invalid until_now"),
+            ("POST", "/api/v1/changes", "method_not_allowed GET, HEAD"),
+            ("GET", "/metrics", "/metrics"),
+            ("GET", "/metrics?x=1", "parameter_unknown x"),
+            ("GET", "/openapi.json", "/openapi.json"),
+            ("GET", "/docs", "/docs"),
             ("GET", "/api/v1/check", "/api/v1/check"),
             ("GET", "/api/v1/keys", "/api/v1/keys"),
             ("POST", "/api/v1/keys?key=x", "/api/v1/keys"),

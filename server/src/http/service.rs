@@ -8,8 +8,10 @@ use super::answer;
 use super::answer_body::AnswerBody;
 use super::body::{self, Budget, Encoding, Share};
 use super::caller::{self, Names};
+use super::changes::{self, Feed, Following, Framing};
 use super::errors::Problem;
 use super::intake::{self, Form, Intake, Item};
+use super::metrics::{self, Metrics};
 use super::pages::{self, Question};
 use super::routes::{ActCall, Call, KeyRoute, Read, find};
 use super::source_of_key::SourceOfKey;
@@ -18,6 +20,7 @@ use super::tracker;
 use crate::access::keyring::{Caller, Keyring};
 use crate::access::{KeyCall, SourceName};
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
+use crate::openapi;
 use crate::protocol::act;
 use crate::protocol::compact::frames::{self, Payloads};
 use crate::protocol::compact::read;
@@ -46,6 +49,8 @@ mod vendors;
 pub(super) struct Service {
     store: Arc<dyn Store>,
     intake: Arc<Intake>,
+    feed: Feed,
+    metrics: Arc<Metrics>,
     /// Tells this run of the server from others, so that a client can see whom it reached.
     instance: String,
     names: Names,
@@ -79,8 +84,11 @@ impl Service {
         instance: String,
     ) -> Self {
         let Configuration { server, engine, .. } = configuration;
+        let metrics = Arc::new(Metrics::new(Arc::clone(&store), configuration.data_dir.clone()));
         Self {
-            intake: Arc::new(Intake::new(Arc::clone(&store), engine)),
+            intake: Arc::new(Intake::new(Arc::clone(&store), engine, Arc::clone(&metrics))),
+            feed: Feed::new(Arc::clone(&store), Arc::clone(&metrics)),
+            metrics,
             store,
             instance,
             names: Names::new(server.listen.ip(), &server.hosts),
@@ -102,16 +110,26 @@ impl Service {
         self.stopping.send_replace(true);
     }
 
+    /// A connection, while what is returned is held.
+    pub(super) fn connection(&self) -> metrics::Counted {
+        self.metrics.connection()
+    }
+
     /// Answers a request; never fails, since a failure is an answer too.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let begun = Instant::now();
         let version = request.version();
         let (route, readers, outcome) = self.outcome(request, peer).await;
-        let mut answer = outcome.unwrap_or_else(|problem| refuse(&problem, version));
+        let mut answer = outcome.unwrap_or_else(|problem| {
+            self.metrics.refused(&problem.body.code);
+            refuse(&problem, version)
+        });
         if let Some(Readers { page, source }) = readers {
             self.access.pages().tell(answer.headers_mut(), page.as_ref(), source.as_ref());
         }
-        let taken_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let taken = begun.elapsed();
+        self.metrics.answered(route, answer.status().as_u16(), taken);
+        let taken_us = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(route, status = answer.status().as_u16(), taken_us, "answered");
         answer
     }
@@ -180,6 +198,13 @@ impl Service {
                 self.act(act, dry_run).await
             }
             Call::Keys(route) => self.keys(route, request, sender.caller()).await,
+            Call::Changes(following) => self.changes(request.headers(), following),
+            Call::Metrics => self.metrics().await,
+            Call::OpenApi => Ok(respond(StatusCode::OK, openapi::text().to_vec())),
+            Call::Docs => {
+                let page = Full::new(Bytes::from_static(openapi::page().as_bytes()));
+                Ok(respond_as(StatusCode::OK, "text/html; charset=utf-8", AnswerBody::Whole(page)))
+            }
             Call::Status => Ok(self.status()),
             Call::Health => Ok(respond(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())),
             Call::Ready => self.ready(),
@@ -219,6 +244,24 @@ impl Service {
             }
             _ => Ok(()),
         }
+    }
+
+    fn changes(&self, headers: &HeaderMap, following: Following) -> Result<Answer, Problem> {
+        let following = changes::resumed(headers, following)?;
+        let framing = Framing::wanted(headers);
+        let body = self.feed.follow(following, framing, self.stopping.subscribe())?;
+        let mut answer = respond_as(StatusCode::OK, framing.media_type(), AnswerBody::Stream(body));
+        // A proxy that gathers answers before it passes them on would hold back the last changes.
+        answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(answer)
+    }
+
+    async fn metrics(&self) -> Result<Answer, Problem> {
+        let metrics = Arc::clone(&self.metrics);
+        let question = move || Ok(metrics.text().map_err(|_| Problem::internal())?.into_bytes());
+        let mut answer = self.ask(Some(self.request_timeout), question).await?;
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::MEDIA_TYPE));
+        Ok(answer)
     }
 
     fn status(&self) -> Answer {
@@ -320,7 +363,7 @@ impl Service {
         // A compressed body counts for what it may become.
         let weight = arrival.bytes.len() * if encoding == Encoding::Identity { 1 } else { 16 };
         // The share lives until the answer, and so bounds what waits in the mailbox as well.
-        let service = Arc::clone(self);
+        let (service, metrics) = (Arc::clone(self), Arc::clone(&self.metrics));
         let work = async move {
             let (submitted, _share) = if weight <= PARSE_INLINE_MAX_BYTES {
                 (service.submit(arrival, &mut share)?, share)
@@ -332,7 +375,7 @@ impl Service {
                 });
                 task.await.unwrap_or_else(|_| Err(Problem::internal()))?
             };
-            submitted.answer(wanted).await
+            submitted.answer(wanted, &metrics).await
         };
         within(Some(self.request_timeout), work).await
     }
@@ -437,7 +480,7 @@ enum Submitted {
 }
 
 impl Submitted {
-    async fn answer(self, form: Form) -> Result<Answer, Problem> {
+    async fn answer(self, form: Form, metrics: &Metrics) -> Result<Answer, Problem> {
         match self {
             Self::One(item) => Ok(respond_in(StatusCode::OK, form, item.wait().await?)),
             Self::Many(items) => {
@@ -445,7 +488,7 @@ impl Submitted {
                 for item in items {
                     outcomes.push(item.wait().await);
                 }
-                array(&outcomes, form)
+                array(&outcomes, form, metrics)
             }
         }
     }
@@ -453,11 +496,14 @@ impl Submitted {
 
 /// An array's answer: 200 with an error in the place of each bad item, unless nothing was taken and all of it may be
 /// later: then the array as a whole is told to come again.
-fn array(outcomes: &[Result<Vec<u8>, Problem>], form: Form) -> Result<Answer, Problem> {
+fn array(outcomes: &[Result<Vec<u8>, Problem>], form: Form, metrics: &Metrics) -> Result<Answer, Problem> {
     if let Some(Err(first)) = outcomes.first()
         && outcomes.iter().all(|outcome| matches!(outcome, Err(problem) if problem.is_retryable()))
     {
         return Err(first.clone());
+    }
+    for problem in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        metrics.refused(&problem.body.code);
     }
     Ok(respond_in(StatusCode::OK, form, intake::joined(outcomes, form)))
 }
@@ -491,10 +537,14 @@ fn respond_in(status: StatusCode, form: Form, bytes: Vec<u8>) -> Answer {
 }
 
 fn respond_with(status: StatusCode, form: Form, body: AnswerBody) -> Answer {
+    respond_as(status, form.media_type(), body)
+}
+
+fn respond_as(status: StatusCode, media_type: &'static str, body: AnswerBody) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

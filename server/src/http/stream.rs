@@ -15,6 +15,7 @@ use super::access::Sender;
 use super::body::{Budget, Share};
 use super::errors::Problem;
 use super::intake::{Form, Intake, Item};
+use super::metrics::Metrics;
 use super::watch::Busy;
 use crate::limits::{
     PARSE_INLINE_MAX_BYTES, STREAM_ANSWERS_BYTES, STREAM_FAREWELL_MS, STREAM_IN_FLIGHT_MAX_REQUESTS,
@@ -66,15 +67,32 @@ pub(super) struct Surroundings {
 pub(super) fn begin(incoming: Incoming, terms: Terms, surroundings: Surroundings) -> StreamBody {
     // One of them is with `give` while it is awaited.
     let (items, taken) = mpsc::channel(STREAM_IN_FLIGHT_MAX_REQUESTS - 1);
-    let (pieces, answers) = mpsc::channel(1);
-    let complete = Arc::new(AtomicBool::new(false));
-    let (busy, kept) = oneshot::channel();
-    tokio::spawn(give(taken, pieces, terms.clone(), kept, Arc::clone(&complete)));
+    let (pipe, body) = piped();
+    tokio::spawn(give(taken, pipe, terms.clone(), surroundings.intake.metrics()));
     let frames = Frames::new(terms.frame_bytes);
     let begun_share = surroundings.budget.share();
     let taker = Taker { frames, taken: 0, begun: None, begun_share, terms, surroundings, items };
     tokio::spawn(taker.run(incoming));
-    StreamBody { answers, complete, busy: Some(busy) }
+    body
+}
+
+/// What fills a body.
+pub(super) struct Pipe {
+    /// Takes the next piece when there is room for it; closed once nobody reads any more.
+    pub(super) pieces: mpsc::Sender<Bytes>,
+    /// To be set before `pieces` is dropped, if nothing is missing.
+    pub(super) complete: Arc<AtomicBool>,
+    /// What is to be kept for as long as there are pieces.
+    pub(super) busy: oneshot::Receiver<Busy>,
+}
+
+/// A body, and what fills it.
+pub(super) fn piped() -> (Pipe, StreamBody) {
+    let (pieces, answers) = mpsc::channel(1);
+    let complete = Arc::new(AtomicBool::new(false));
+    let (keeper, busy) = oneshot::channel();
+    let body = StreamBody { answers, complete: Arc::clone(&complete), busy: Some(keeper) };
+    (Pipe { pieces, complete, busy }, body)
 }
 
 /// The answers of a stream as a body. Fails, so that the connection or the HTTP/2 stream is reset, if they end before
@@ -287,10 +305,9 @@ async fn decode(payload: Bytes) -> Result<Result<TrackRequest, Rejection>, Probl
 /// Sends answers in the order of their requests, as many at once as are there.
 async fn give(
     mut taken: mpsc::Receiver<Taken>,
-    pieces: mpsc::Sender<Bytes>,
+    Pipe { pieces, complete, busy }: Pipe,
     terms: Terms,
-    busy: oneshot::Receiver<Busy>,
-    complete: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
 ) {
     let _busy = busy.await;
     let mut ahead = None;
@@ -303,7 +320,7 @@ async fn give(
             },
         };
         let mut out = Vec::new();
-        write_answer(&mut out, next, terms.request_timeout).await;
+        write_answer(&mut out, next, terms.request_timeout, &metrics).await;
         while out.len() < STREAM_ANSWERS_BYTES
             && let Ok(next) = taken.try_recv()
         {
@@ -312,7 +329,7 @@ async fn give(
                     ahead = Some(next);
                     break;
                 }
-                next => write_answer(&mut out, next, terms.request_timeout).await,
+                next => write_answer(&mut out, next, terms.request_timeout, &metrics).await,
             }
         }
         // A client that does not read is given up: from here on its connection rests, and ends like one that does.
@@ -328,14 +345,20 @@ fn settled(taken: Taken) -> Taken {
     }
 }
 
-async fn write_answer(out: &mut Vec<u8>, taken: Taken, patience: Duration) {
+async fn write_answer(out: &mut Vec<u8>, taken: Taken, patience: Duration, metrics: &Metrics) {
     match taken {
-        Taken::End(index, problem) => write::end(out, index, &problem.body),
+        Taken::End(index, problem) => {
+            metrics.refused(&problem.body.code);
+            write::end(out, index, &problem.body);
+        }
         Taken::Request(item, _share) => {
             let outcome = timeout(patience, item.wait()).await;
             match outcome.unwrap_or_else(|_| Err(Problem::no_answer_in_time())) {
                 Ok(reply) => out.extend_from_slice(&reply),
-                Err(problem) => write::error(out, &problem.body),
+                Err(problem) => {
+                    metrics.refused(&problem.body.code);
+                    write::error(out, &problem.body);
+                }
             }
         }
     }

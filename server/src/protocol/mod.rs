@@ -1,6 +1,7 @@
 //! Between bytes and plain data: requests in, answers out. Knows no connection and no store.
 
 pub mod act;
+pub mod change;
 pub mod compact;
 pub mod identity;
 pub mod json;

@@ -106,7 +106,7 @@ fn event(event: &Event) -> EventBody<'_> {
 }
 
 #[derive(Serialize)]
-struct TraitsBody<'a> {
+pub(super) struct TraitsBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<Object<'a, Json>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,7 +122,7 @@ struct TraitsBody<'a> {
 }
 
 impl<'a> TraitsBody<'a> {
-    fn of(traits: &'a TraitOperations) -> Self {
+    pub(super) fn of(traits: &'a TraitOperations) -> Self {
         let some = |list: &'a [(String, Json)]| (!list.is_empty()).then_some(Object(list));
         Self {
             set: some(&traits.set),
@@ -135,7 +135,7 @@ impl<'a> TraitsBody<'a> {
     }
 }
 
-struct Consents<'a>(&'a [(String, Consent)]);
+pub(super) struct Consents<'a>(pub(super) &'a [(String, Consent)]);
 
 impl Serialize for Consents<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

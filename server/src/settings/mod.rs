@@ -9,6 +9,7 @@ pub mod units;
 mod identity;
 mod layers;
 mod print;
+mod webhooks;
 
 use crate::limits;
 use identity::{Declared, read_merges, read_namespace, read_points};
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use layers::Origin;
 pub use print::print;
+pub use webhooks::WebhookSettings;
 
 /// The key that is wrong, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub struct Configuration {
     pub data_dir: PathBuf,
     /// What the engine is told.
     pub engine: spoor::Settings,
+    /// Where changes are posted, by name.
+    pub webhooks: BTreeMap<String, WebhookSettings>,
 }
 
 impl Default for Configuration {
@@ -77,6 +81,7 @@ impl Default for Configuration {
             origins: BTreeMap::new(),
             data_dir: PathBuf::from("./spoor-data"),
             engine: spoor::Settings::default(),
+            webhooks: BTreeMap::new(),
         }
     }
 }
@@ -326,6 +331,10 @@ fn read(mut layers: Layers) -> Result<Effective, SettingsError> {
         engine.traits.insert(name, read_trait(section)?);
     }
     engine.identification = read_points(layers.sections("identification")?, &Declared { settings: engine })?;
+    for (name, section) in layers.section("webhooks")?.sections()? {
+        let webhook = webhooks::read_webhook(section, &name)?;
+        configuration.webhooks.insert(name, webhook);
+    }
     match layers.table.keys().next() {
         Some(key) => Err(SettingsError::key(key, "unknown key")),
         None => Ok(Effective { configuration, origins: layers.origins }),

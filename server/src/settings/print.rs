@@ -1,4 +1,4 @@
-//! `--print-config`: the settings that hold, as TOML that can be read back, each with where it comes from.
+//! `--print-config`: the settings that hold, as TOML that can be read back, but for the secrets of webhooks, each with where it comes from.
 
 use super::layers::item_key;
 use super::{
@@ -27,6 +27,11 @@ pub fn print(effective: &Effective) -> String {
     }
     for (name, setting) in &engine.traits {
         out.trait_setting(name, setting);
+    }
+    for (name, webhook) in &effective.configuration.webhooks {
+        let mut lines = out.named_section("webhooks", name);
+        // Neither the address, which may have a password in it, nor the secret is for whoever looks on.
+        lines.put("events", webhook.events.clone());
     }
     out.text
 }

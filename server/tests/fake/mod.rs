@@ -2,16 +2,17 @@
 
 #![allow(dead_code, reason = "each test needs some of it")]
 
+use spoor::change::Change;
 use spoor::model::{
-    AsOf, CheckReport, Explanation, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest, Profile,
-    ProfileCounters, ProfileIdentifier, QuarantinedLink, ReadError, Session, SessionCounters, SessionProfile,
-    Status, StoredEvent,
+    AsOf, CheckReport, Explanation, Figures, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest,
+    Profile, ProfileCounters, ProfileIdentifier, QuarantinedLink, ReadError, Session, SessionCounters,
+    SessionProfile, Status, StoredEvent,
 };
 use spoor::{
     Act, ActError, ActReply, Consent, Error, EventReply, EventSeq, EventStatus, Json, LinkOutcome, LinkReply,
     ProfileReply, ProfileSize, Reason, Rejection, Reply, SessionReply, Timestamp, TrackError, TrackRequest,
 };
-use spoor_server::store::{Done, LazyReply, Store};
+use spoor_server::store::{Done, LazyReply, Listener, Store};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -374,6 +375,16 @@ impl Store for Fake {
     fn requests_after(&self, after: u64, _: usize) -> Result<Vec<(EventSeq, TrackRequest)>, Error> {
         let request = TrackRequest { session: Some("s".to_owned()), ..TrackRequest::default() };
         Ok(if after < 7 { vec![(EventSeq(7), request)] } else { Vec::new() })
+    }
+
+    fn changes_after(&self, _: u64, _: usize) -> Result<Vec<Change>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn on_published(&self, _: Listener) {}
+
+    fn figures(&self) -> Figures {
+        Figures::default()
     }
 
     fn check(&self) -> Result<CheckReport, Error> {

@@ -95,6 +95,14 @@ impl Embedded {
         self.disk.switch_off();
     }
 
+    /// Closes the store, throws its index away, and opens it.
+    pub fn without_index(&mut self) {
+        self.engine().close().expect("closing");
+        self.engine = None;
+        std::fs::remove_file(self.directory.path().join("index.redb")).expect("an index");
+        self.open();
+    }
+
     /// Lets go of the engine, without closing it where somebody else holds it too.
     pub fn let_go(&mut self) {
         self.engine = None;
