@@ -13,6 +13,7 @@
 use super::errors::Problem;
 use super::metrics::Metrics;
 use super::stream::{Pipe, StreamBody, piped};
+use crate::access::keyring::Caller;
 use crate::limits::{CHANGES_BATCH_MAX, CHANGES_HEARTBEAT_MS, CHANGES_READS_MAX, CHANGES_STALL_MS};
 use crate::protocol::{change, write};
 use crate::store::Store;
@@ -145,6 +146,7 @@ impl Feed {
         &self,
         following: Following,
         framing: Framing,
+        caller: Caller,
         stopping: watch::Receiver<bool>,
     ) -> Result<StreamBody, Problem> {
         let position = self.store.status().position;
@@ -162,6 +164,7 @@ impl Feed {
             left: following.limit,
             end: following.until_now.then_some(position),
             framing,
+            caller,
             stopping,
         };
         tokio::spawn(subscriber.serve(pipe, Arc::clone(&self.metrics)));
@@ -188,6 +191,8 @@ struct Subscriber {
     /// The position that is the last.
     end: Option<u64>,
     framing: Framing,
+    /// Whose key may be revoked meanwhile: then it is over.
+    caller: Caller,
     stopping: watch::Receiver<bool>,
 }
 
@@ -251,6 +256,9 @@ impl Subscriber {
         if *self.stopping.borrow() {
             return Err(self.stopped());
         }
+        if self.caller.is_revoked() {
+            return Err(Over::Broken);
+        }
         let Batch { bytes, last, changes } = self.read(limit).await?;
         send(pieces, bytes.into()).await?;
         self.after = last;
@@ -297,6 +305,7 @@ impl Subscriber {
             }
             () = pieces.closed() => Err(Over::Broken),
             () = stop(&mut self.stopping) => Err(stopped),
+            () = self.caller.revoked() => Err(Over::Broken),
         }
     }
 

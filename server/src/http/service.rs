@@ -198,7 +198,7 @@ impl Service {
                 self.act(act, dry_run).await
             }
             Call::Keys(route) => self.keys(route, request, sender.caller()).await,
-            Call::Changes(following) => self.changes(request.headers(), following),
+            Call::Changes(following) => self.changes(request.headers(), following, sender.caller()),
             Call::Metrics => self.metrics().await,
             Call::OpenApi => Ok(respond(StatusCode::OK, openapi::text().to_vec())),
             Call::Docs => {
@@ -246,10 +246,10 @@ impl Service {
         }
     }
 
-    fn changes(&self, headers: &HeaderMap, following: Following) -> Result<Answer, Problem> {
+    fn changes(&self, headers: &HeaderMap, following: Following, caller: &Caller) -> Result<Answer, Problem> {
         let following = changes::resumed(headers, following)?;
         let framing = Framing::wanted(headers);
-        let body = self.feed.follow(following, framing, self.stopping.subscribe())?;
+        let body = self.feed.follow(following, framing, caller.clone(), self.stopping.subscribe())?;
         let mut answer = respond_as(StatusCode::OK, framing.media_type(), AnswerBody::Stream(body));
         // A proxy that gathers answers before it passes them on would hold back the last changes.
         answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
