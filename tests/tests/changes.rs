@@ -8,18 +8,22 @@
 )]
 
 use serde_json::Value;
+use spoor::settings::{ProfileIds, Sessions, SourceSettings};
 use spoor::{Act, Engine, Event, Settings, Timestamp, TrackRequest};
 use spoor_server::http::{Server, serve_store};
 use spoor_server::protocol::{change, write};
 use spoor_server::settings::Configuration;
 use spoor_tests::crowd::{self, Crowd, Manner};
-use spoor_tests::history::Dice;
-use spoor_tests::scenario::BEGIN;
+use spoor_tests::history::{self, Dice};
+use spoor_tests::scenario::{BEGIN, Player, Step};
 use spoor_tests::subscription::Subscription;
-use spoor_tests::target::{Embedded, Target};
+use spoor_tests::target::{Embedded, Maker, Target};
+use std::any::Any;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const PAGE: &str = include_str!("../../docs/changes.md");
@@ -71,7 +75,7 @@ fn assert_described(change: &Value, schema: &Value, schemas: &Value) {
 fn changes_are_what_the_description_says() {
     let document = spoor_server::openapi::document();
     let schemas = &document["components"]["schemas"];
-    for line in lived(2, 120).1 {
+    for line in pasts().flat_map(|past| past.live) {
         assert_described(&parsed(&line), &schemas["Change"], schemas);
     }
 }
@@ -113,56 +117,166 @@ fn random_act(dice: &mut Dice, lines: &[String]) -> Act {
     }
 }
 
-/// A store with a past of every kind, and each change as it was read when it had just happened.
-fn lived(seed: u64, requests: usize) -> (Embedded, Vec<String>) {
+/// A store with a past, and each change of it as it was read when it had just happened.
+struct Past {
+    engine: Engine,
+    dir: PathBuf,
+    settings: Settings,
+    live: Vec<String>,
+    /// What keeps the directory.
+    _keeper: Box<dyn Any>,
+}
+
+impl Past {
+    fn of(store: &Embedded, settings: Settings, keeper: impl FnOnce() -> Box<dyn Any>) -> Self {
+        let (engine, dir) = (store.engine().clone(), store.directory().to_owned());
+        Self { engine, dir, settings, live: Vec::new(), _keeper: keeper() }
+    }
+
+    fn follow(&mut self) {
+        let after = self.live.len() as u64;
+        self.live.extend(lines(&self.engine, after, 100));
+    }
+}
+
+/// People who may all turn out to be one, or who do not, and acts of every kind.
+fn lived(seed: u64, requests: usize) -> Past {
     let mut settings = crowd::settings();
     // An id stands for one device only, so that a follower may go by it.
     for source in settings.sources.values_mut() {
         source.ids = Some("one".to_owned());
     }
     let mut store = Embedded::new(&settings, BEGIN);
-    let mut crowd = Crowd::new(
-        seed,
-        Manner { shared_values: seed.is_multiple_of(2), forgetful: true, ..Manner::default() },
-    );
+    let manner = Manner { shared_values: seed.is_multiple_of(2), forgetful: true, ..Manner::default() };
+    let mut past = Past::of(&store, settings, || Box::new(()));
     let mut dice = Dice::new(seed);
-    let mut live: Vec<String> = Vec::new();
-    for (number, request) in (1..).zip(crowd.requests(requests)) {
+    for (number, request) in (1..).zip(Crowd::new(seed, manner).requests(requests)) {
         // What a rule refuses is not what this is about.
         let _ = store.track(&request);
-        if number % 10 == 0 && !live.is_empty() {
-            let _ = store.act(&random_act(&mut dice, &live), false);
+        if number % 10 == 0 && !past.live.is_empty() {
+            let _ = store.act(&random_act(&mut dice, &past.live), false);
         }
         if number % 40 == 0 {
             store.set_clock(Timestamp(BEGIN.0 + i64::from(number) * DAY_US));
         }
-        let after = live.len() as u64;
-        live.extend(lines(store.engine(), after, 100));
+        past.follow();
     }
-    (store, live)
+    past._keeper = Box::new(store);
+    past
+}
+
+thread_local! {
+    /// What a history made is played on: a maker is a plain function.
+    static MADE: RefCell<Option<Past>> = const { RefCell::new(None) };
+}
+
+/// A random history, which meets every rule: switches, sessions that a late event joins, quarantine.
+fn played(seed: u64, requests: usize) -> Past {
+    let maker: Maker = |settings, now| {
+        let store = Embedded::new(settings, now);
+        MADE.set(Some(Past::of(&store, settings.clone(), || Box::new(()))));
+        Box::new(store)
+    };
+    let settings = history::settings();
+    let mut player = Player::new(maker, &settings);
+    let mut past = MADE.take().unwrap();
+    for step in history::history(seed, requests) {
+        // The store that is followed stays open.
+        if !matches!(step, Step::Reopen | Step::Crash) {
+            player.step(&step);
+            past.follow();
+        }
+    }
+    past._keeper = Box::new(player);
+    past
+}
+
+/// What chance seldom makes: a late event between two sessions of the server's, and somebody else who sits down and is
+/// known already.
+fn arranged() -> Past {
+    let minutes = |minutes: i64| Some(Timestamp(BEGIN.0 + minutes * 60_000_000));
+    let quiet = SourceSettings {
+        profile_ids: ProfileIds::Client,
+        sessions: Sessions::Inactivity,
+        ..SourceSettings::default()
+    };
+    let settings = Settings { sources: [("quiet".to_owned(), quiet)].into(), ..Settings::default() };
+    let mut store = Embedded::new(&settings, minutes(0).unwrap());
+    let mut past = Past::of(&store, settings, || Box::new(()));
+    let steps = [
+        ("ada-1", -100, "u-1"),
+        ("ada-1", -50, "u-1"),
+        ("ada-1", -75, "u-1"),
+        ("eve-1", -40, "u-2"),
+        ("ada-1", -10, "u-2"),
+    ];
+    for (number, (profile, minute, user)) in (0..).zip(steps) {
+        let event = Event {
+            id: Some(format!("m-{number}")),
+            event_type: "t".to_owned(),
+            time: minutes(minute),
+            identifiers: vec![("user_id".to_owned(), user.to_owned())],
+            ..Event::default()
+        };
+        let source = Some("quiet".to_owned());
+        let request = TrackRequest {
+            source,
+            profile: Some(profile.to_owned()),
+            events: vec![event],
+            ..TrackRequest::default()
+        };
+        store.track(&request).unwrap();
+        past.follow();
+    }
+    past._keeper = Box::new(store);
+    past
+}
+
+fn pasts() -> impl Iterator<Item = Past> {
+    let random = (1..=4).map(|seed| lived(seed, 120)).chain((1..=8).map(|seed| played(seed, 80)));
+    random.chain([arranged()])
+}
+
+/// The same log in another place, where there is no index.
+fn rebuilt(dir: &Path, settings: &Settings) -> Vec<String> {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("log")).unwrap();
+    for file in std::fs::read_dir(dir.join("log")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.path().join("log").join(file.file_name())).unwrap();
+    }
+    let engine = Engine::open(copy.path(), settings.clone()).unwrap();
+    let rebuilt = lines(&engine, 0, 64);
+    engine.close().unwrap();
+    rebuilt
 }
 
 #[test]
 fn a_change_says_the_same_for_ever() {
-    let mut kinds: BTreeSet<String> = BTreeSet::new();
-    for seed in 1..=4 {
-        let (mut store, live) = lived(seed, 120);
+    let mut seen = String::new();
+    for Past { engine, dir, settings, live, _keeper } in pasts() {
         assert_without_gaps(&live, 1);
-        assert!(parsed(&live[0])["rules"].is_object(), "{}", live[0]);
-        assert_eq!(store.engine().status().position, live.len() as u64);
-        kinds.extend(live.iter().map(|line| parsed(line)["kind"].as_str().unwrap().to_owned()));
-        assert_eq!(lines(store.engine(), 0, 7), live, "later, in short pages");
-        store.engine().checkpoint().unwrap();
-        assert_eq!(lines(store.engine(), 0, 1_000), live, "from the index");
-        store.reopen();
-        assert_eq!(lines(store.engine(), 0, 64), live, "opened again");
-        store.without_index();
-        assert_eq!(lines(store.engine(), 0, 64), live, "rebuilt");
+        assert_eq!(engine.status().position, live.len() as u64);
+        assert_eq!(lines(&engine, 0, 7), live, "later, in short pages");
+        engine.checkpoint().unwrap();
+        assert_eq!(lines(&engine, 0, 1_000), live, "from the index");
+        engine.close().unwrap();
+        let engine = Engine::open(&dir, settings.clone()).unwrap();
+        assert_eq!(lines(&engine, 0, 64), live, "opened again");
+        engine.close().unwrap();
+        assert_eq!(rebuilt(&dir, &settings), live, "rebuilt");
+        seen.extend(live);
     }
     for kind in ["event", "session_ended", "merged", "undone", "detached", "attached", "blocked", "unblocked"]
     {
-        assert!(kinds.contains(kind), "{kind} did not happen: {kinds:?}");
+        assert!(seen.contains(&format!("\"kind\":\"{kind}\"")), "{kind} did not happen");
     }
+    for outcome in ["merged", "switched", "quarantined", "refused"] {
+        assert!(seen.contains(&format!("\"outcome\":\"{outcome}\"")), "nothing was {outcome}");
+    }
+    assert!(seen.contains("\"rules\":{"), "no rules were told");
+    assert!(seen.contains("\"sessions_joined\":["), "no sessions turned out to be one");
+    assert!(seen.contains("\"ends_session\":true"), "no client ended a session");
 }
 
 /// Who is one profile, as a follower knows it that has nothing but changes: ids by primary id.
@@ -201,8 +315,7 @@ impl Followed {
 #[test]
 fn a_follower_knows_who_is_who() {
     let (mut joined, mut parted) = (0, 0);
-    for seed in 1..=4 {
-        let (mut store, live) = lived(seed, 150);
+    for Past { engine, live, _keeper, .. } in pasts() {
         let mut followed = Followed::default();
         for line in &live {
             followed.take(line);
@@ -210,12 +323,13 @@ fn a_follower_knows_who_is_who() {
                 usize::from(parsed(line)["profiles"].as_array().is_some_and(|profiles| profiles.len() > 1));
         }
         for (primary, ids) in &followed.0 {
-            let profile = store.profile(primary).unwrap_or_else(|error| panic!("{primary}: {error}"));
-            assert_eq!(&profile.primary_id, primary, "seed {seed}");
-            assert_eq!(&profile.ids.into_iter().collect::<BTreeSet<_>>(), ids, "seed {seed}");
+            let snapshot = engine.snapshot().unwrap();
+            let profile = snapshot.profile(primary).unwrap_or_else(|error| panic!("{primary}: {error}"));
+            assert_eq!(&profile.primary_id, primary);
+            assert_eq!(&profile.ids.into_iter().collect::<BTreeSet<_>>(), ids);
             joined += usize::from(ids.len() > 1);
         }
-        assert_eq!(store.engine().status().profiles, followed.0.len() as u64);
+        assert_eq!(engine.status().profiles, followed.0.len() as u64);
     }
     assert!(joined > 4 && parted > 5, "{joined} profiles of several ids, {parted} acts that parted some");
 }

@@ -7,13 +7,14 @@ mod parse_only;
 pub use append_only::AppendOnly;
 pub use parse_only::ParseOnly;
 
+use spoor::change::Change;
 use spoor::model::{
-    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
+    AsOf, CheckReport, Explanation, Figures, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
     ReadError, Session, Status, StoredEvent,
 };
 use spoor::{Act, ActError, ActReply, Error, EventReply, EventSeq, EventStatus};
 use spoor::{ProfileReply, Reason, Reply, SessionReply, TrackRequest};
-use spoor_server::store::{Done, Store};
+use spoor_server::store::{Done, Listener, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -126,8 +127,19 @@ impl<T: Take> Store for OnlyTakes<T> {
         Err(refused())
     }
 
+    fn changes_after(&self, _: u64, _: usize) -> Result<Vec<Change>, Error> {
+        Err(refused())
+    }
+
+    /// Nothing that it takes can be read.
+    fn on_published(&self, _: Listener) {}
+
     fn check(&self) -> Result<CheckReport, Error> {
         Err(refused())
+    }
+
+    fn figures(&self) -> Figures {
+        Figures::default()
     }
 }
 

@@ -15,7 +15,11 @@ const ABOUT: &str = "A tracking database: takes events, keeps profiles and sessi
 #[must_use]
 pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
+    let mut groups: Vec<&str> = Vec::new();
     for operation in OPERATIONS {
+        if !groups.contains(&operation.group) {
+            groups.push(operation.group);
+        }
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         if let Some(methods) = path.as_object_mut() {
             methods.insert(operation.method.to_owned(), described(operation));
@@ -30,6 +34,7 @@ pub fn document() -> Value {
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"}
         },
         "servers": [{"url": "/"}],
+        "tags": groups.iter().map(|group| json!({"name": group})).collect::<Value>(),
         "paths": paths,
         "components": {"schemas": schemas(), "responses": refusals()}
     })

@@ -129,7 +129,7 @@ const fn act(
     Operation { method, path, id, group: ACTS, says, parameters, body, answer, refused: OF_AN_ACT }
 }
 
-/// All of them.
+/// All of them. Groups are shown in the order in which they first come.
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         method: "post",
@@ -276,7 +276,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "post",
         "/api/v1/quarantine/{id}",
         "decide",
-        "Decides one of them.",
+        "Decides a link that waits.",
         &[of_path("id", "The entry's id"), DRY_RUN],
         Body::Json("DecisionBody"),
     ),
@@ -292,7 +292,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "delete",
         "/api/v1/blocked/{identifier}",
         "unblock",
-        "Restores them.",
+        "Restores the links of a blocked value.",
         &[IDENTIFIER, DRY_RUN],
         Body::None,
     ),

@@ -102,15 +102,9 @@ fn operations(document: &Value) -> impl Iterator<Item = (&String, &String, &Valu
     })
 }
 
-/// The headings, in the order in which they first come.
-fn groups(document: &Value) -> Vec<&str> {
-    let mut groups = Vec::new();
-    for group in operations(document).filter_map(|(_, _, operation)| at(operation, "/tags/0").as_str()) {
-        if !groups.contains(&group) {
-            groups.push(group);
-        }
-    }
-    groups
+/// The headings.
+fn groups(document: &Value) -> impl Iterator<Item = &str> {
+    at(document, "/tags").as_array().into_iter().flatten().filter_map(|tag| at(tag, "/name").as_str())
 }
 
 /// What stands at a place; null if nothing does.
@@ -123,10 +117,20 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flat_map(Map::iter)
 }
 
-/// Text as HTML; backquotes are left as they are.
+/// Text as HTML; what stands between backquotes, as code.
 fn escaped(text: &Value) -> String {
     let text = text.as_str().unwrap_or_default();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    let mut out = String::with_capacity(text.len());
+    for (number, part) in text.split('`').enumerate() {
+        out.push_str(match number % 2 {
+            _ if number == 0 => "",
+            1 => "<code>",
+            _ => "</code>",
+        });
+        out.push_str(part);
+    }
+    out
 }
 
 #[cfg(test)]
@@ -150,6 +154,7 @@ mod tests {
 
     #[test]
     fn text_is_not_taken_for_html() {
+        assert_eq!(escaped(&"`a` or `b`".into()), "<code>a</code> or <code>b</code>");
         assert_eq!(escaped(&"<a href=\"x\">&</a>".into()), "&lt;a href=&quot;x&quot;&gt;&amp;&lt;/a&gt;");
     }
 }

@@ -10,6 +10,7 @@ use spoor::{
     Act, ActError, ActReply, Engine, Environment, ManualClock, Rejection, Reply, Settings, Snapshot,
     Timestamp, TrackError, TrackRequest,
 };
+use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -95,12 +96,10 @@ impl Embedded {
         self.disk.switch_off();
     }
 
-    /// Closes the store, throws its index away, and opens it.
-    pub fn without_index(&mut self) {
-        self.engine().close().expect("closing");
-        self.engine = None;
-        std::fs::remove_file(self.directory.path().join("index.redb")).expect("an index");
-        self.open();
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Lets go of the engine, without closing it where somebody else holds it too.
