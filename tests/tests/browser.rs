@@ -529,6 +529,24 @@ fn a_profile_id_that_the_server_does_not_know_is_replaced() {
 }
 
 #[test]
+fn the_session_of_another_device_takes_no_profile_id_away() {
+    let world = World::new();
+    let browser = world.browser();
+    let tab = browser.stranger();
+    // The second visit sends the id: before, the device might be anybody's.
+    visit(&tab, &world.site.at("/shop"));
+    let other = visit(&tab, &world.site.at("/shop"));
+    let tab = browser.stranger();
+    let ids = visit(&tab, &world.site.at("/shop"));
+    let session = other["session"].as_str().unwrap();
+    tab.run(&format!("document.cookie = 'spoor_session_shop={session}; Path=/'"));
+    tab.run("spoor.track('in the session of the other')");
+    assert_eq!(delivered(&tab), json!({"profile": ids["profile"], "session": session}));
+    let stored = world.events().pop().unwrap();
+    assert_eq!(stored["profile"], other["profile"], "the session's owner gets the event");
+}
+
+#[test]
 fn calls_before_the_script_is_there_are_kept() {
     let world = World::new();
     let browser = world.browser();
