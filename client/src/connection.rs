@@ -26,6 +26,8 @@ pub struct Refused {
 pub struct Connection {
     reader: BufReader<TcpStream>,
     address: String,
+    /// A header, or nothing.
+    authorization: String,
 }
 
 impl Connection {
@@ -34,7 +36,19 @@ impl Connection {
     /// # Errors
     /// What the system says.
     pub fn open(address: &str) -> io::Result<Self> {
-        Ok(Self { reader: BufReader::new(connect(address)?), address: address.to_owned() })
+        Self::start(address, String::new())
+    }
+
+    /// Connects to a server where a key is needed.
+    ///
+    /// # Errors
+    /// What the system says; `InvalidInput` if the text is no key.
+    pub fn open_with_key(address: &str, key: &str) -> io::Result<Self> {
+        Self::start(address, authorization(key)?)
+    }
+
+    fn start(address: &str, authorization: String) -> io::Result<Self> {
+        Ok(Self { reader: BufReader::new(connect(address)?), address: address.to_owned(), authorization })
     }
 
     /// Stores one request; durable and visible when this returns.
@@ -70,8 +84,10 @@ impl Connection {
     fn exchange(&mut self, origin: Origin, body: &[u8]) -> io::Result<Result<Vec<Answer>, Refused>> {
         let query = if origin == Origin::Import { "?origin=import" } else { "" };
         let head = format!(
-            "POST /api/v1/track{query} HTTP/1.1\r\nhost: {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\n\r\n",
+            "POST /api/v1/track{query} HTTP/1.1\r\nhost: {}\r\n{}content-type: {MEDIA_TYPE}\r\n\
+             content-length: {}\r\n\r\n",
             self.address,
+            self.authorization,
             body.len()
         );
         self.reader.get_mut().write_all(&[head.as_bytes(), body].concat())?;
@@ -83,6 +99,14 @@ impl Connection {
         }
         Ok(Err(refused(head.status, &body)?))
     }
+}
+
+/// The header that shows a key.
+pub(crate) fn authorization(key: &str) -> io::Result<String> {
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no key"));
+    }
+    Ok(format!("authorization: Bearer {key}\r\n"))
 }
 
 pub(crate) fn connect(address: &str) -> io::Result<TcpStream> {

@@ -2,7 +2,7 @@
 //! async runtime, no TLS, no retries.
 //!
 //! [`Connection`] sends one request, or a list, and waits for the answer. [`stream`] opens an endless request: its two
-//! halves are for two threads, since answers must be read while requests are written.
+//! halves are for two threads, since answers must be read while requests are written. Each can show a key.
 //!
 //! ```no_run
 //! use spoor::{Event, TrackRequest};
@@ -35,7 +35,7 @@ mod streaming;
 
 pub use connection::{Connection, Refused};
 pub use decode::{Answer, AnswerError, EventResult, Link, ProfileResult, Refusal, Reply, SessionResult};
-pub use streaming::{Receiver, Sender, stream};
+pub use streaming::{Receiver, Sender, stream, stream_with_key};
 
 /// What `Content-Type` calls the form.
 pub const MEDIA_TYPE: &str = "application/vnd.spoor.v1";

@@ -1,6 +1,6 @@
 //! An endless request over HTTP/1.1: chunks out, chunks in, on one connection.
 
-use super::connection::{Head, connect, line, refused};
+use super::connection::{Head, authorization, connect, line, refused};
 use super::decode::{Answer, first_answer, odd};
 use super::{MEDIA_TYPE, encode};
 use spoor::TrackRequest;
@@ -18,10 +18,22 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// # Errors
 /// What the system says.
 pub fn stream(address: &str) -> io::Result<(Sender, Receiver)> {
+    start(address, "")
+}
+
+/// [`stream`], to a server where a key is needed.
+///
+/// # Errors
+/// What the system says; `InvalidInput` if the text is no key.
+pub fn stream_with_key(address: &str, key: &str) -> io::Result<(Sender, Receiver)> {
+    start(address, &authorization(key)?)
+}
+
+fn start(address: &str, authorization: &str) -> io::Result<(Sender, Receiver)> {
     let mut connection = connect(address)?;
     write!(
         connection,
-        "POST /api/v1/stream HTTP/1.1\r\nhost: {address}\r\ncontent-type: {MEDIA_TYPE}\r\n\
+        "POST /api/v1/stream HTTP/1.1\r\nhost: {address}\r\n{authorization}content-type: {MEDIA_TYPE}\r\n\
          transfer-encoding: chunked\r\n\r\n"
     )?;
     let reader = BufReader::new(connection.try_clone()?);

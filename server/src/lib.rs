@@ -18,6 +18,8 @@
 pub mod limits;
 pub mod settings;
 
+pub mod access;
+
 pub mod protocol;
 
 pub mod store;

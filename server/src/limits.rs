@@ -37,8 +37,13 @@ pub const STREAM_ANSWERS_BYTES: usize = 32 << 10;
 pub const STREAM_RETRY_MS: u64 = 10;
 /// How long a client may go on after it was told that its stream has ended, in milliseconds.
 pub const STREAM_FAREWELL_MS: u64 = 1_000;
-/// Largest body of an act, in bytes.
+/// Largest body of an act, or of a new key, in bytes.
 pub const ACT_MAX_BYTES: usize = 16 << 10;
+/// Most keys at once: a request shows one, and a person must be able to look through them.
+pub const KEYS_MAX: usize = 1_000;
+/// How long a browser may remember what a page may send, in milliseconds: so long a change of `sources.NAME.origins`
+/// may go unseen by it.
+pub const PREFLIGHT_MAX_AGE_MS: u64 = 600_000;
 /// Reads and acts at once; further ones wait. Each has a thread, since it may wait for the disk.
 pub const READS_MAX: usize = 32;
 /// What `Retry-After` says, in milliseconds: the writer empties a full mailbox in less.

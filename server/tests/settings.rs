@@ -38,7 +38,7 @@ fn each_layer_lies_over_the_one_before() {
     ];
     let flags = Flags { data: Some(PathBuf::from("/flag")), ..Flags::default() };
     let effective = load(file, &environment, flags).unwrap();
-    let Configuration { server, data_dir, engine } = &effective.configuration;
+    let Configuration { server, data_dir, engine, .. } = &effective.configuration;
     assert_eq!((server.listen.port(), server.connections, server.streams), (2, 7, 9));
     assert_eq!((data_dir.to_str(), engine.store.cache_bytes), (Some("/flag"), 1 << 20));
     let hosts =
@@ -290,26 +290,41 @@ fn contradictions_name_the_key() {
     }
 }
 
+/// Whether it may be listened on is known once the keys are: `tests/access.rs`.
 #[test]
-fn only_loopback_is_listened_on() {
-    for (address, accepted) in [
-        ("127.0.0.1:0", true),
-        ("127.8.0.1:80", true),
-        ("[::1]:80", true),
-        ("localhost:80", true),
-        ("0.0.0.0:80", false),
-        ("[::]:80", false),
-        ("192.168.1.1:80", false),
+fn an_address_is_read() {
+    for (text, expected) in [
+        ("127.8.0.1:80", "127.8.0.1:80"),
+        ("[::1]:80", "[::1]:80"),
+        ("localhost:80", "127.0.0.1:80"),
+        ("0.0.0.0:80", "0.0.0.0:80"),
     ] {
-        let flags = Flags { listen: Some(address.to_owned()), ..Flags::default() };
-        match load("", &[], flags) {
-            Ok(_) => assert!(accepted, "{address}"),
-            Err(error) => {
-                assert!(!accepted, "{address}");
-                assert_eq!(error.key, "server.listen");
-                assert!(error.reason.contains("listen on 127.0.0.1"), "{error}");
-            }
-        }
+        let flags = Flags { listen: Some(text.to_owned()), ..Flags::default() };
+        let effective = load("", &[], flags).unwrap();
+        assert_eq!(effective.configuration.server.listen.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_source_says_which_pages_it_has() {
+    let file = "[sources.web]\norigins = [\"https://shop.example\"]\n[sources.open]\norigins = \"*\"\n[sources.shop]\n";
+    let effective = load(file, &[], Flags::default()).unwrap();
+    let origins = &effective.configuration.origins;
+    let admits = |source: &str, page: &str| origins.get(source).map(|origins| origins.admit(page));
+    assert_eq!(admits("web", "https://shop.example"), Some(true));
+    assert_eq!(admits("web", "http://shop.example"), Some(false));
+    assert_eq!(admits("open", "null"), Some(true));
+    assert_eq!(admits("shop", "https://shop.example"), None);
+    let printed = print(&effective);
+    for line in ["origins = [\"https://shop.example\"]  # file", "origins = [\"*\"]  # file"] {
+        assert!(printed.lines().any(|printed| printed == line), "{line} is not in\n{printed}");
+    }
+    assert_eq!(load(&printed, &[], Flags::default()).unwrap().configuration, effective.configuration);
+    for wrong in
+        ["[\"shop.example\"]", "[\"*\", \"https://shop.example\"]", "[\"https://shop.example/\"]", "[\"\"]"]
+    {
+        let error = load(&format!("[sources.web]\norigins = {wrong}"), &[], Flags::default()).unwrap_err();
+        assert_eq!(error.key, "sources.web.origins", "{wrong}");
     }
 }
 

@@ -9,6 +9,14 @@ pub(super) fn id(text: &str) -> Result<String, String> {
     }
 }
 
+/// A name that is not empty.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a name is expected".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
 /// An identifier: a namespace and a value. Whether they can be one, the store says.
 pub(super) fn identifier(text: &str) -> Result<String, String> {
     match text.split_once(':') {
@@ -28,7 +36,7 @@ mod tests {
         assert_eq!(id(" space:a "), Ok("space:a".to_owned()));
         assert_eq!(identifier("email:a@b.example"), Ok("email:a@b.example".to_owned()));
         for text in ["", " "] {
-            assert!(id(text).is_err(), "{text:?}");
+            assert!(id(text).is_err() && name(text).is_err(), "{text:?}");
         }
         for text in ["", "foo", ":x", "foo:", "foo: "] {
             assert!(identifier(text).is_err(), "{text:?}");

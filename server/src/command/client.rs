@@ -1,6 +1,8 @@
 //! Talks to the server that has a directory open. Knows the routes that commands need, and retries nothing itself.
 
 use super::CommandError;
+use crate::access::KeyCall;
+use crate::access::secret::Secret;
 use crate::http::address::Address;
 use crate::http::routes::Read;
 use crate::http::targets::{self, ActRequest};
@@ -10,9 +12,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use spoor::Act;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 /// Time to reach the server, in seconds: it is on this machine.
 const CONNECT_SECONDS: u64 = 5;
@@ -24,6 +27,7 @@ const ANSWER_MAX_BYTES: u64 = 1 << 30;
 pub(super) struct Client {
     agent: Agent,
     base: String,
+    key: Option<Secret>,
 }
 
 /// Why a call has no answer.
@@ -80,7 +84,8 @@ impl Client {
             .proxy(None)
             .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
             .build();
-        let client = Self { agent: config.into(), base: format!("http://{}", address.address) };
+        let base = format!("http://{}", reachable(address.address));
+        let client = Self { agent: config.into(), base, key: address.key.clone() };
         let found: Instance = client.json_within(COMMAND_STATUS_MS, "/api/v1/status")?;
         if found.instance != address.instance {
             return Err(CommandError::Failed(format!(
@@ -107,7 +112,7 @@ impl Client {
     }
 
     fn get_within(&self, wait_ms: u64, path: &str) -> Result<Vec<u8>, CallError> {
-        let request = self.agent.get(format!("{}{path}", self.base));
+        let request = self.with_key(self.agent.get(format!("{}{path}", self.base)));
         let limited = request.config().timeout_global(Some(Duration::from_millis(wait_ms))).build();
         answer(wait_ms, limited.call())
     }
@@ -119,25 +124,54 @@ impl Client {
 
     /// Has an act done, or previewed.
     pub(super) fn act(&self, act: &Act, dry_run: bool) -> Result<Vec<u8>, CallError> {
-        let ActRequest { target, body } = targets::act(act, dry_run);
+        self.send(targets::act(act, dry_run))
+    }
+
+    /// Asks of keys, or has them changed.
+    pub(super) fn keys(&self, call: &KeyCall) -> Result<Vec<u8>, CallError> {
+        match targets::keys(call) {
+            ActRequest { target, .. } if *call == KeyCall::List => self.get(&target),
+            change => self.send(change),
+        }
+    }
+
+    fn send(&self, ActRequest { target, body }: ActRequest) -> Result<Vec<u8>, CallError> {
         let uri = format!("{}{target}", self.base);
         let wait = Some(Duration::from_millis(COMMAND_ANSWER_MS));
         let outcome = match body {
             Some(body) => {
-                let limited = self.agent.post(uri).config().timeout_global(wait).build();
+                let limited = self.with_key(self.agent.post(uri)).config().timeout_global(wait).build();
                 limited.header("content-type", "application/json").send(body.to_string())
             }
-            None => self.agent.delete(uri).config().timeout_global(wait).build().call(),
+            None => self.with_key(self.agent.delete(uri)).config().timeout_global(wait).build().call(),
         };
         answer(COMMAND_ANSWER_MS, outcome)
     }
 
+    /// Shows the key that the server made for commands; one without keys does not look at it.
+    fn with_key<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {}", key.text())),
+            None => request,
+        }
+    }
+
     /// Posts an array of requests as history.
     pub(super) fn import<T: DeserializeOwned>(&self, array: &[u8]) -> Result<T, CallError> {
-        let request = self.agent.post(format!("{}/api/v1/track?origin=import", self.base));
+        let request = self.with_key(self.agent.post(format!("{}/api/v1/track?origin=import", self.base)));
         let limited = request.config().timeout_global(Some(Duration::from_millis(COMMAND_ANSWER_MS))).build();
         read(&answer(COMMAND_ANSWER_MS, limited.header("content-type", "application/json").send(array))?)
     }
+}
+
+/// Where a server can be called that listens on all addresses of its machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn answer(wait_ms: u64, outcome: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, CallError> {

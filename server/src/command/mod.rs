@@ -1,4 +1,4 @@
-//! The command line: `spoor serve`, `import`, `export`, `check`, `rebuild`, and what is asked and decided of persons.
+//! The command line: `spoor serve`, `import`, `export`, `key`, `check`, `rebuild`, and what is asked and decided of persons.
 //!
 //! Each command has a file, but for those that are one call of the interface: `reads` and `acts` have them all. What they share is here: arguments, how the store is reached, and how they end. A command
 //! works on the directory itself, or, while a server has it open, on that server over HTTP.
@@ -11,6 +11,7 @@ mod arguments;
 mod check;
 mod client;
 mod export;
+mod keys;
 mod progress;
 mod reads;
 mod rebuild;
@@ -91,6 +92,9 @@ enum Command {
     Block(acts::ValueArguments),
     /// Restore the links of a blocked value
     Unblock(acts::ValueArguments),
+    /// Say who may call the server
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
     /// Verify every invariant of the store and print its digests
     Check,
     /// Throw the index away and make it anew from the log
@@ -134,7 +138,10 @@ impl From<SettingsError> for CommandError {
 
 impl From<ServeError> for CommandError {
     fn from(error: ServeError) -> Self {
-        Self::Serve(error)
+        match error {
+            ServeError::Settings(error) => Self::Settings(error),
+            error => Self::Serve(error),
+        }
     }
 }
 
@@ -197,6 +204,7 @@ impl Command {
             Self::Quarantine(what) => acts::quarantine(configuration, what),
             Self::Block(arguments) => acts::block(configuration, arguments),
             Self::Unblock(arguments) => acts::unblock(configuration, arguments),
+            Self::Key(what) => keys::run(configuration, what),
             Self::Check => check::run(configuration),
             Self::Rebuild => rebuild::run(configuration),
         }

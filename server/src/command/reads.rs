@@ -132,14 +132,14 @@ fn all(configuration: &Configuration, read: impl Fn(PageRequest) -> Read) -> Res
 }
 
 #[derive(Deserialize)]
-struct PageText<'a> {
+pub(super) struct PageText<'a> {
     #[serde(borrow)]
-    items: Vec<&'a RawValue>,
+    pub(super) items: Vec<&'a RawValue>,
     cursor: Option<String>,
 }
 
 /// Whether somebody still reads: `spoor links ID | head` is no failure.
-fn printed(outcome: io::Result<()>) -> Result<bool, CommandError> {
+pub(super) fn printed(outcome: io::Result<()>) -> Result<bool, CommandError> {
     match outcome {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),

@@ -4,9 +4,13 @@
 //! one that a killed server left behind does no harm, since it is only looked at while the lock is held, and names an
 //! instance that the server at its address must confirm.
 
+use crate::access::file::OWNER_ONLY;
+use crate::access::secret::Secret;
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "server.json";
@@ -20,6 +24,9 @@ pub struct Address {
     pub instance: String,
     /// Its process, for a person.
     pub pid: u32,
+    /// A key with which commands may do everything until it stops: so only its owner may read the file.
+    #[serde(default)]
+    pub key: Option<Secret>,
 }
 
 impl Address {
@@ -36,7 +43,11 @@ impl Address {
     pub fn publish(&self, data_dir: &Path) -> io::Result<Published> {
         let path = data_dir.join(NAME);
         let new = data_dir.join("server.json.new");
-        std::fs::write(&new, serde_json::to_vec(self).map_err(io::Error::other)?)?;
+        // One that a kill left behind may have another mode.
+        let _ = std::fs::remove_file(&new);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(&new)?;
+        file.write_all(&serde_json::to_vec(self).map_err(io::Error::other)?)?;
+        drop(file);
         std::fs::rename(&new, &path)?;
         Ok(Published(path))
     }

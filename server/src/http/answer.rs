@@ -2,7 +2,10 @@
 //! status; called by the routes, and by the commands where no server runs.
 
 use super::routes::Read;
+use crate::access::KeyCall;
+use crate::access::keyring::{ChangeError, Keyring};
 use crate::protocol::identity;
+use crate::protocol::keys;
 use crate::protocol::request;
 use crate::protocol::write::{self, CheckBody};
 use crate::store::Store;
@@ -67,6 +70,21 @@ fn explained(store: &dyn Store, from: &str, to: &str) -> Result<Explanation, Rea
 /// What the store says.
 pub fn act(store: &dyn Store, act: Act, dry_run: bool) -> Result<Vec<u8>, ActError> {
     Ok(write::text(&identity::act_reply(&store.act(act, dry_run)?)))
+}
+
+/// Answers what is asked of keys, as JSON. A change is durable, and holds, when this returns.
+///
+/// # Errors
+/// [`ChangeError`].
+pub fn keys(keyring: &Keyring, call: KeyCall) -> Result<Vec<u8>, ChangeError> {
+    Ok(match call {
+        KeyCall::List => keys::list(&keyring.list()),
+        KeyCall::Add(new) => {
+            let (key, secret) = keyring.add(new)?;
+            keys::key(&key, Some(&secret))
+        }
+        KeyCall::Revoke { id } => keys::key(&keyring.revoke(&id)?, None),
+    })
 }
 
 /// A page in log order: the cursor is what to send as `after`.

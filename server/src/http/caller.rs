@@ -2,10 +2,11 @@
 //!
 //! A server without keys trusts its own machine, and a browser on that machine runs the pages of strangers. A page
 //! reaches the server under a name of its own that it lets point here, and is then of one origin with it: nothing
-//! but the name gives it away. So only names that cannot be a stranger's are answered. Knows no route.
+//! but the name gives it away. So only names that cannot be a stranger's are answered. Where keys are needed the name
+//! does not matter: such a page has none. Knows no route.
 
 use super::errors::Problem;
-use hyper::header::{FORWARDED, HOST, HeaderMap, ORIGIN, VIA};
+use hyper::header::{FORWARDED, HOST, HeaderMap, HeaderValue, ORIGIN, VIA};
 use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
 use std::net::IpAddr;
@@ -25,14 +26,20 @@ impl Names {
         Self { listen, more: more.iter().map(|name| name.to_ascii_lowercase()).collect() }
     }
 
-    /// Refuses a request under a name that is not ours.
+    /// Refuses a request under a name that is not ours; where keys are needed (`keyed`), only one under none.
     ///
     /// # Errors
     /// `host_missing`, `host_unknown`.
-    pub(super) fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(super) fn check(
+        &self,
+        version: Version,
+        uri: &Uri,
+        headers: &HeaderMap,
+        keyed: bool,
+    ) -> Result<(), Problem> {
         let mut named = version < Version::HTTP_11;
         for authority in authorities(uri, headers) {
-            let ours = authority.as_ref().is_some_and(|authority| self.is_ours(authority.host()));
+            let ours = authority.as_ref().is_some_and(|authority| keyed || self.is_ours(authority.host()));
             if !ours {
                 return Err(Problem::new(
                     "host_unknown",
@@ -56,7 +63,7 @@ impl Names {
                     || authorities(uri, headers).any(|host| host.as_ref() == Some(&page))
             })
         };
-        let page = |value: &hyper::header::HeaderValue| {
+        let page = |value: &HeaderValue| {
             let (_, authority) = value.to_str().ok()?.split_once("://")?;
             authority.parse().ok()
         };
@@ -64,6 +71,12 @@ impl Names {
             return Ok(());
         }
         Err(Problem::new("cross_origin", "a page of another origin may not do this"))
+    }
+
+    /// The origin of the page that sends, if it is another than ours.
+    pub(super) fn other_page(&self, uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+        let page = headers.get(ORIGIN)?;
+        self.check_page(uri, headers).is_err().then(|| page.clone())
     }
 
     fn is_ours(&self, host: &str) -> bool {
@@ -77,7 +90,7 @@ impl Names {
 
 /// What a request calls its server, in the request line and in the header. An item is `None` where that is no name.
 fn authorities(uri: &Uri, headers: &HeaderMap) -> impl Iterator<Item = Option<Authority>> {
-    let header = |value: &hyper::header::HeaderValue| value.to_str().ok()?.trim().parse().ok();
+    let header = |value: &HeaderValue| value.to_str().ok()?.trim().parse().ok();
     uri.authority().cloned().map(Some).into_iter().chain(headers.get_all(HOST).iter().map(header))
 }
 
@@ -123,19 +136,25 @@ mod tests {
         ] {
             let named = headers(&[("host", host)]);
             assert_eq!(
-                code(names().check(Version::HTTP_11, &Uri::from_static("/"), &named)),
+                code(names().check(Version::HTTP_11, &Uri::from_static("/"), &named, false)),
                 expected,
                 "{host}"
             );
+            let keyed = names().check(Version::HTTP_11, &Uri::from_static("/"), &named, true);
+            let is_name = !matches!(host, "" | "a b");
+            assert_eq!(code(keyed), if is_name { "ok" } else { "host_unknown" }, "{host}");
         }
         let none = HeaderMap::new();
-        assert_eq!(code(names().check(Version::HTTP_11, &Uri::from_static("/"), &none)), "host_missing");
-        assert_eq!(code(names().check(Version::HTTP_10, &Uri::from_static("/"), &none)), "ok");
+        for keyed in [false, true] {
+            let root = Uri::from_static("/");
+            assert_eq!(code(names().check(Version::HTTP_11, &root, &none, keyed)), "host_missing");
+            assert_eq!(code(names().check(Version::HTTP_10, &root, &none, keyed)), "ok");
+        }
         let absolute = Uri::from_static("http://evil.example/");
         let ours = headers(&[("host", "localhost")]);
-        assert_eq!(code(names().check(Version::HTTP_11, &absolute, &ours)), "host_unknown");
+        assert_eq!(code(names().check(Version::HTTP_11, &absolute, &ours, false)), "host_unknown");
         assert_eq!(
-            code(names().check(Version::HTTP_2, &Uri::from_static("http://localhost:1/"), &none)),
+            code(names().check(Version::HTTP_2, &Uri::from_static("http://localhost:1/"), &none, false)),
             "ok"
         );
     }
@@ -152,6 +171,8 @@ mod tests {
         ] {
             let sent = headers(&[("host", "localhost:8420"), ("origin", origin)]);
             assert_eq!(code(names().check_page(&Uri::from_static("/"), &sent)), expected, "{origin}");
+            let other = names().other_page(&Uri::from_static("/"), &sent);
+            assert_eq!(other.is_some(), expected != "ok", "{origin}");
         }
         assert_eq!(code(names().check_page(&Uri::from_static("/"), &HeaderMap::new())), "ok");
     }

@@ -3,6 +3,7 @@
 //! A client's mistake is a 4xx; 503 says that trying again later makes sense; 500 is the store's own trouble,
 //! which the log explains.
 
+use crate::access::keyring::{ChangeError, Stranger};
 use crate::limits::RETRY_AFTER_MS;
 use crate::protocol::write::ErrorBody;
 use hyper::StatusCode;
@@ -29,15 +30,22 @@ pub const CODES: &[(&str, u16)] = &[
     ("not_an_object", 400),
     ("parameter_invalid", 400),
     ("parameter_unknown", 400),
+    ("right_invalid", 400),
     ("time_invalid", 400),
     ("utf8_invalid", 400),
     ("wrong_type", 400),
     ("cursor_invalid", 400),
+    // Nobody knows who they are.
+    ("key_invalid", 401),
+    ("key_missing", 401),
     // They may not do this.
     ("cross_origin", 403),
+    ("key_may_not", 403),
     ("origin_forbidden", 403),
+    ("source_not_of_key", 403),
     // There is no such thing.
     ("identifier_unknown", 404),
+    ("key_unknown", 404),
     ("merge_unknown", 404),
     ("not_found", 404),
     ("quarantine_unknown", 404),
@@ -50,6 +58,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("blocked_already", 409),
     ("fragments_max", 409),
     ("kept_apart", 409),
+    ("keys_max", 409),
     ("merge_undone", 409),
     ("not_blocked", 409),
     ("quarantine_decided", 409),
@@ -188,6 +197,27 @@ impl From<Error> for Problem {
                 tracing::error!(%error, "the store failed");
                 Self::new("storage_failed", "the store failed; the server's log says why")
             }
+        }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Rejected(rejection) => rejection.into(),
+            ChangeError::Failed(error) => {
+                tracing::error!(%error, "the keys could not be written: the old ones hold");
+                Self::new("storage_failed", "the keys could not be written; the server's log says why")
+            }
+        }
+    }
+}
+
+impl From<Stranger> for Problem {
+    fn from(stranger: Stranger) -> Self {
+        match stranger {
+            Stranger::Missing => Self::new("key_missing", "this call needs a key: Authorization: Bearer KEY"),
+            Stranger::Invalid => Self::new("key_invalid", "this is no key, or one that was revoked"),
         }
     }
 }

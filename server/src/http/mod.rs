@@ -9,17 +9,20 @@ pub mod errors;
 pub mod routes;
 pub mod targets;
 
+mod access;
 mod answer_body;
 mod caller;
 mod intake;
 mod listener;
+mod pages;
 mod parameters;
 mod service;
 mod stream;
 mod tracker;
 mod watch;
 
-use crate::settings::Configuration;
+use crate::access::keyring::Keyring;
+use crate::settings::{Configuration, SettingsError};
 use crate::store::Store;
 use address::{Address, Published};
 use service::Service;
@@ -44,6 +47,8 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What is asked for would let anybody do everything.
+    Settings(SettingsError),
     /// Anything else that the system refused.
     System(std::io::Error),
 }
@@ -53,6 +58,7 @@ impl fmt::Display for ServeError {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::Settings(error) => error.fmt(f),
             Self::System(source) => source.fmt(f),
         }
     }
@@ -101,10 +107,15 @@ pub fn serve(configuration: &Configuration) -> Result<Server, ServeError> {
 /// # Errors
 /// [`ServeError`].
 pub fn serve_with(configuration: &Configuration, environment: Environment) -> Result<Server, ServeError> {
+    let open_keys = || Keyring::open(&configuration.data_dir).map_err(ServeError::System);
+    // Before the store is opened, which may take its time; and keys are read once nobody else can change them.
+    check_exposure(configuration, &open_keys()?)?;
     let engine = Engine::open_with(&configuration.data_dir, configuration.engine.clone(), environment)?;
+    let keyring = Arc::new(open_keys()?);
+    let key = Some(keyring.command_key().clone());
     let instance = instance();
-    let mut server = serve_store(configuration, Arc::new(engine), instance.clone())?;
-    let address = Address { address: server.address, instance, pid: std::process::id() };
+    let mut server = serve_store_with(configuration, Arc::new(engine), instance.clone(), keyring)?;
+    let address = Address { address: server.address, instance, pid: std::process::id(), key };
     match address.publish(&configuration.data_dir) {
         Ok(published) => {
             if let Some(running) = &mut server.running {
@@ -119,15 +130,43 @@ pub fn serve_with(configuration: &Configuration, environment: Environment) -> Re
     Ok(server)
 }
 
-/// Serves a store that is open; closes it in the end. No `server.json` is written.
+/// Anybody who reaches a server without keys can read and change everything.
+fn check_exposure(configuration: &Configuration, keyring: &Keyring) -> Result<(), ServeError> {
+    if keyring.has_keys() || configuration.server.listen.ip().is_loopback() {
+        return Ok(());
+    }
+    let key = "server.listen".to_owned();
+    Err(ServeError::Settings(SettingsError { key, reason: WITHOUT_KEYS.to_owned() }))
+}
+
+const WITHOUT_KEYS: &str = "without keys the server listens on loopback only, since anybody who reaches it could read \
+     and change everything: make a key first, with spoor key add, or listen on 127.0.0.1 or [::1]";
+
+/// Serves a store that is open; closes it in the end. No `server.json` is written, and keys that are made last as long
+/// as the server.
 ///
 /// # Errors
-/// [`ServeError::Listen`], [`ServeError::System`].
+/// [`ServeError::Listen`], [`ServeError::Settings`], [`ServeError::System`].
 pub fn serve_store(
     configuration: &Configuration,
     store: Arc<dyn Store>,
     instance: String,
 ) -> Result<Server, ServeError> {
+    let keyring = Keyring::in_memory().map_err(ServeError::System)?;
+    serve_store_with(configuration, store, instance, Arc::new(keyring))
+}
+
+/// [`serve_store`] with keys of the caller's.
+///
+/// # Errors
+/// As [`serve_store`].
+pub fn serve_store_with(
+    configuration: &Configuration,
+    store: Arc<dyn Store>,
+    instance: String,
+    keyring: Arc<Keyring>,
+) -> Result<Server, ServeError> {
+    check_exposure(configuration, &keyring)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("spoor-http")
         .enable_all()
@@ -138,7 +177,7 @@ pub fn serve_store(
     let listener = runtime.block_on(TcpListener::bind(wanted)).map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let service = Arc::new(Service::new(Arc::clone(&store), configuration, instance));
+    let service = Arc::new(Service::new(Arc::clone(&store), configuration, keyring, instance));
     let settings = configuration.server.clone();
     runtime.spawn(tell_failure(Arc::clone(&store), stopped.clone()));
     let listener = runtime.spawn(async move { listener::run(listener, service, &settings, stopped).await });

@@ -5,6 +5,9 @@ use spoor::limits::PAGE_MAX_ITEMS;
 use spoor::model::{AsOf, PageRequest};
 use spoor::{Origin, Timestamp};
 
+/// The parameter in which a page shows its key, where it can set no header.
+pub(super) const KEY: &str = "key";
+
 /// The query: each getter takes its parameter out, and what is left is unknown.
 pub(super) struct Parameters(Vec<(String, String)>);
 
@@ -17,6 +20,8 @@ impl Parameters {
             }
             pairs.push((name.into_owned(), value.into_owned()));
         }
+        // It says who calls, and nothing of what: `access.rs` has looked at it, or nobody needs a key.
+        pairs.retain(|(name, _)| name != KEY);
         Ok(Self(pairs))
     }
 

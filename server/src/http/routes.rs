@@ -25,6 +25,8 @@ pub enum Call {
         /// `dry_run=true`: only say what it would do.
         dry_run: bool,
     },
+    /// `/api/v1/keys`
+    Keys(KeyRoute),
     /// `GET /api/v1/status`
     Status,
     /// `GET /healthz`
@@ -34,6 +36,63 @@ pub enum Call {
     /// `GET /spoor.js`
     Tracker,
 }
+
+/// What is asked of keys, as far as path and method say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRoute {
+    /// `GET /api/v1/keys`
+    List,
+    /// `POST /api/v1/keys`; the rest stands in the body.
+    Add,
+    /// `DELETE /api/v1/keys/{id}`
+    Revoke(String),
+}
+
+/// The right that a call needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// None.
+    Nothing,
+    /// To track for the source of the key, or for any.
+    Write,
+    /// To read.
+    Read,
+    /// That of an admin.
+    Admin,
+}
+
+/// Every route with its methods, each on a line of its own. docs/access.md says who may call it.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("POST", "/api/v1/track"),
+    ("POST", "/api/v1/stream"),
+    ("GET", "/api/v1/profiles"),
+    ("GET", "/api/v1/profiles/{id}"),
+    ("GET", "/api/v1/profiles/{id}/events"),
+    ("GET", "/api/v1/profiles/{id}/sessions"),
+    ("GET", "/api/v1/profiles/{id}/links"),
+    ("GET", "/api/v1/profiles/{id}/history"),
+    ("POST", "/api/v1/profiles/{id}/identifiers"),
+    ("DELETE", "/api/v1/profiles/{id}/identifiers/{identifier}"),
+    ("GET", "/api/v1/explain"),
+    ("POST", "/api/v1/merges"),
+    ("DELETE", "/api/v1/merges/{id}"),
+    ("GET", "/api/v1/quarantine"),
+    ("POST", "/api/v1/quarantine/{id}"),
+    ("POST", "/api/v1/blocked"),
+    ("DELETE", "/api/v1/blocked/{identifier}"),
+    ("GET", "/api/v1/sessions/{id}"),
+    ("GET", "/api/v1/sessions/{id}/events"),
+    ("GET", "/api/v1/events"),
+    ("GET", "/api/v1/requests"),
+    ("GET", "/api/v1/check"),
+    ("GET", "/api/v1/keys"),
+    ("POST", "/api/v1/keys"),
+    ("DELETE", "/api/v1/keys/{id}"),
+    ("GET", "/api/v1/status"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/spoor.js"),
+];
 
 /// An act, as far as path and query say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,10 +158,39 @@ impl Call {
             Self::Stream(_) => "/api/v1/stream",
             Self::Read(read) => read.route(),
             Self::Act { act, .. } => act.route(),
+            Self::Keys(KeyRoute::List | KeyRoute::Add) => "/api/v1/keys",
+            Self::Keys(KeyRoute::Revoke(_)) => "/api/v1/keys/{id}",
             Self::Status => "/api/v1/status",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Tracker => "/spoor.js",
+        }
+    }
+
+    /// The right that it needs. Each call has its line: a new one is not open to anybody by being forgotten.
+    #[must_use]
+    pub const fn need(&self) -> Need {
+        match self {
+            Self::Track(Origin::Live) | Self::Stream(Origin::Live) => Need::Write,
+            // History is not one source's word about now, and a check costs what reading the whole store costs.
+            Self::Track(Origin::Import) | Self::Stream(Origin::Import) | Self::Read(Read::Check) => {
+                Need::Admin
+            }
+            Self::Read(_) | Self::Status => Need::Read,
+            Self::Act { .. } | Self::Keys(_) => Need::Admin,
+            Self::Health | Self::Ready | Self::Tracker => Need::Nothing,
+        }
+    }
+
+    /// Whether it is for pages of other origins, where the settings name them: only what a tracker calls. Each call
+    /// has its line here too.
+    #[must_use]
+    pub const fn is_for_pages(&self) -> bool {
+        match self {
+            Self::Track(origin) | Self::Stream(origin) => matches!(origin, Origin::Live),
+            Self::Read(_) | Self::Act { .. } | Self::Keys(_) | Self::Status => false,
+            // Any page may load the script: it says so itself.
+            Self::Health | Self::Ready | Self::Tracker => false,
         }
     }
 }
@@ -154,7 +242,10 @@ pub fn find(method: &Method, path: &str, query: Option<&str>) -> Result<Call, Pr
     let path = path.strip_prefix('/').unwrap_or(path);
     let segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let shape = shape(&segments)?;
+    let shape = match shape(&segments)? {
+        Shape::Keys if method == Method::POST => Shape::NewKey,
+        shape => shape,
+    };
     let allow = shape.allow();
     if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
         let problem = Problem::new("method_not_allowed", format!("this route takes {allow}"));
@@ -188,6 +279,9 @@ enum Shape<'a> {
     Events,
     Requests,
     Check,
+    Keys,
+    NewKey,
+    Key(&'a str),
     Status,
     Health,
     Ready,
@@ -204,7 +298,8 @@ impl Shape<'_> {
             | Self::Merges
             | Self::QuarantineEntry(_)
             | Self::Blocked => "POST",
-            Self::ProfileIdentifier(..) | Self::Merge(_) | Self::BlockedValue(_) => "DELETE",
+            Self::ProfileIdentifier(..) | Self::Merge(_) | Self::BlockedValue(_) | Self::Key(_) => "DELETE",
+            Self::Keys | Self::NewKey => "GET, HEAD, POST",
             _ => "GET, HEAD",
         }
     }
@@ -252,6 +347,8 @@ fn shape_of_v1<'a>(segments: &[&'a str]) -> Option<Shape<'a>> {
         ["events"] => Shape::Events,
         ["requests"] => Shape::Requests,
         ["check"] => Shape::Check,
+        ["keys"] => Shape::Keys,
+        ["keys", id] if !id.is_empty() => Shape::Key(id),
         ["status"] => Shape::Status,
         _ => return None,
     })
@@ -261,6 +358,9 @@ fn call(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Call, Problem> 
     let call = match shape {
         Shape::Track => Call::Track(parameters.origin()?),
         Shape::Stream => Call::Stream(parameters.origin()?),
+        Shape::Keys => Call::Keys(KeyRoute::List),
+        Shape::NewKey => Call::Keys(KeyRoute::Add),
+        Shape::Key(id) => Call::Keys(KeyRoute::Revoke(id.to_owned())),
         Shape::Status => Call::Status,
         Shape::Health => Call::Health,
         Shape::Ready => Call::Ready,
@@ -343,6 +443,36 @@ mod tests {
         }
     }
 
+    /// The shapes are taken from this very file, so that one without a line in [`ROUTES`] shows.
+    #[test]
+    fn every_route_is_listed_and_found() {
+        let mut shapes: Vec<String> = include_str!("routes.rs")
+            .split_once("enum Shape<'a> {")
+            .and_then(|(_, rest)| rest.split_once('}'))
+            .map(|(names, _)| names.split_whitespace().map(|name| name.to_owned()).collect())
+            .unwrap();
+        shapes.iter_mut().for_each(|name| name.truncate(name.find(['(', ',']).unwrap_or(0)));
+        shapes.retain(|name| name.starts_with(char::is_uppercase));
+        for (method, path) in ROUTES {
+            let method: Method = method.parse().unwrap();
+            let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+            let found = match shape(&segments).unwrap() {
+                Shape::Keys if method == Method::POST => Shape::NewKey,
+                shape => shape,
+            };
+            assert!(found.allow().contains(method.as_str()), "{method} {path}");
+            let name = format!("{found:?}");
+            shapes.retain(|shape| *shape != name.split('(').next().unwrap());
+            let query = match found {
+                Shape::Profiles => Some("identifier=a:b"),
+                Shape::Explain => Some("from=a&to=b"),
+                _ => None,
+            };
+            assert_eq!(find(&method, path, query).unwrap().route(), *path, "{method}");
+        }
+        assert!(shapes.is_empty(), "without a line in ROUTES: {shapes:?}");
+    }
+
     #[test]
     fn each_path_has_its_call() {
         let table = [
@@ -412,6 +542,11 @@ mod tests {
             ("GET", "/api/v1/requests?after=5&limit=1", "/api/v1/requests"),
             ("GET", "/api/v1/events?after=-1", "parameter_invalid after"),
             ("GET", "/api/v1/check", "/api/v1/check"),
+            ("GET", "/api/v1/keys", "/api/v1/keys"),
+            ("POST", "/api/v1/keys?key=x", "/api/v1/keys"),
+            ("DELETE", "/api/v1/keys", "method_not_allowed GET, HEAD, POST"),
+            ("DELETE", "/api/v1/keys/0a1b", "/api/v1/keys/{id}"),
+            ("GET", "/api/v1/keys/0a1b", "method_not_allowed DELETE"),
             ("GET", "/api/v1/status", "/api/v1/status"),
             ("GET", "/healthz", "/healthz"),
             ("GET", "/readyz", "/readyz"),

@@ -3,27 +3,34 @@
 //! Tracking takes no thread: the request goes to the writer, and what it answers wakes the task. Reads and acts may
 //! wait for the disk, so each has a thread of the blocking pool, at most [`READS_MAX`] at once.
 
+use super::access::{Access, Sender, challenge};
 use super::answer;
 use super::answer_body::AnswerBody;
 use super::body::{self, Budget, Encoding, Share};
 use super::caller::{self, Names};
 use super::errors::Problem;
 use super::intake::{self, Form, Intake, Item};
-use super::routes::{ActCall, Call, Read, find};
+use super::pages::{self, Question};
+use super::routes::{ActCall, Call, KeyRoute, Read, find};
 use super::stream::{self, Surroundings, Terms};
 use super::tracker;
+use crate::access::keyring::{Caller, Keyring};
+use crate::access::{KeyCall, SourceName};
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
-use crate::protocol::act::{self, Unread};
+use crate::protocol::act;
 use crate::protocol::compact::frames::{self, Payloads};
 use crate::protocol::compact::read;
 use crate::protocol::json::{self, Body};
+use crate::protocol::keys;
 use crate::protocol::write::{self, ErrorBody, StatusBody};
 use crate::settings::Configuration;
 use crate::store::Store;
 use http_body_util::Full;
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
-use hyper::{HeaderMap, Request, Response, StatusCode, Version};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE,
+};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use serde::Serialize;
 use spoor::{Act, Error, Origin, Rejection, TrackRequest};
 use std::future::Future;
@@ -39,6 +46,7 @@ pub(super) struct Service {
     /// Tells this run of the server from others, so that a client can see whom it reached.
     instance: String,
     names: Names,
+    access: Arc<Access>,
     body_bytes: usize,
     body_decompressed_bytes: usize,
     body_timeout: Duration,
@@ -58,15 +66,21 @@ impl std::fmt::Debug for Service {
 type Answer = Response<AnswerBody>;
 
 impl Service {
-    /// A service over `store`.
+    /// A service over `store`, for those whom `keyring` knows.
     #[must_use]
-    pub(super) fn new(store: Arc<dyn Store>, configuration: &Configuration, instance: String) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        configuration: &Configuration,
+        keyring: Arc<Keyring>,
+        instance: String,
+    ) -> Self {
         let Configuration { server, engine, .. } = configuration;
         Self {
             intake: Arc::new(Intake::new(Arc::clone(&store), engine)),
             store,
             instance,
             names: Names::new(server.listen.ip(), &server.hosts),
+            access: Arc::new(Access::new(keyring, configuration)),
             body_bytes: server.body_bytes,
             body_decompressed_bytes: server.body_decompressed_bytes,
             body_timeout: Duration::from_millis(server.body_timeout_ms),
@@ -87,16 +101,58 @@ impl Service {
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
         let begun = Instant::now();
         let version = request.version();
-        let known = self.names.check(version, request.uri(), request.headers());
-        let found = known.and_then(|()| find(request.method(), request.uri().path(), request.uri().query()));
-        let (route, outcome) = match found {
-            Ok(call) => (call.route(), self.call(call, request, peer).await),
-            Err(problem) => ("-", Err(problem)),
-        };
-        let answer = outcome.unwrap_or_else(|problem| refuse(&problem, version));
+        let (route, readers, outcome) = self.outcome(request, peer).await;
+        let mut answer = outcome.unwrap_or_else(|problem| refuse(&problem, version));
+        if let Some(Readers { page, source }) = readers {
+            self.access.pages().tell(answer.headers_mut(), page.as_ref(), source.as_ref());
+        }
         let taken_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(route, status = answer.status().as_u16(), taken_us, "answered");
         answer
+    }
+
+    /// The route as the log names it, the pages that may read the answer, and the answer.
+    async fn outcome(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> (&'static str, Option<Readers>, Result<Answer, Problem>) {
+        let (uri, headers) = (request.uri(), request.headers());
+        if let Err(problem) = self.names.check(request.version(), uri, headers, !self.access.is_open()) {
+            return ("-", None, Err(problem));
+        }
+        if let Some(question) = pages::question(request.method(), headers) {
+            return ("preflight", None, self.permit(uri, question));
+        }
+        let page = self.names.other_page(uri, headers);
+        let found = find(request.method(), uri.path(), uri.query());
+        let route = found.as_ref().map_or("-", Call::route);
+        // What is no call tells a page nothing that it must not know.
+        let is_for_pages = found.as_ref().map_or(true, Call::is_for_pages);
+        let admitted = found.and_then(|call| Ok((self.access.admit(call.need(), uri, headers)?, call)));
+        let source = admitted.as_ref().ok().and_then(|(caller, _)| caller.source()).cloned();
+        let readers = is_for_pages.then(|| Readers { page: page.clone(), source });
+        let outcome = match admitted {
+            Ok((caller, call)) => {
+                let sender = Sender::new(Arc::clone(&self.access), caller, page);
+                self.call(call, request, peer, sender).await
+            }
+            Err(problem) => Err(problem),
+        };
+        (route, readers, outcome)
+    }
+
+    /// Answers what a browser asks before it sends for a page of another origin.
+    fn permit(&self, uri: &Uri, question: Question) -> Result<Answer, Problem> {
+        let call = find(&question.method, uri.path(), uri.query())?;
+        if !call.is_for_pages() {
+            let message = "a page of another origin may track, and nothing else";
+            return Err(Problem::new("cross_origin", message));
+        }
+        let mut answer = respond(StatusCode::NO_CONTENT, Vec::new());
+        answer.headers_mut().remove(CONTENT_TYPE);
+        self.access.pages().permit(answer.headers_mut(), question)?;
+        Ok(answer)
     }
 
     async fn call(
@@ -104,18 +160,20 @@ impl Service {
         call: Call,
         request: Request<Incoming>,
         peer: SocketAddr,
+        sender: Sender,
     ) -> Result<Answer, Problem> {
-        self.check_caller(&call, &request, peer)?;
+        self.check_caller(&call, &request, peer, sender.caller())?;
         match call {
-            Call::Track(origin) => self.track(request, origin).await,
-            Call::Stream(origin) => self.stream(request, origin),
+            Call::Track(origin) => self.track(request, origin, sender).await,
+            Call::Stream(origin) => self.stream(request, origin, sender),
             Call::Read(Read::Check) => self.read(Read::Check, None).await,
             Call::Read(read) => self.read(read, Some(self.request_timeout)).await,
             Call::Act { act: ActCall::Whole(act), dry_run } => self.act(act, dry_run).await,
             Call::Act { act: ActCall::InBody(unread), dry_run } => {
-                let act = self.read_act(request, unread).await?;
+                let act = act::read(unread, &self.small_body(request, sender.caller()).await?)?;
                 self.act(act, dry_run).await
             }
+            Call::Keys(route) => self.keys(route, request, sender.caller()).await,
             Call::Status => Ok(self.status()),
             Call::Health => Ok(respond(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())),
             Call::Ready => self.ready(),
@@ -129,19 +187,26 @@ impl Service {
         call: &Call,
         request: &Request<Incoming>,
         peer: SocketAddr,
+        caller: &Caller,
     ) -> Result<(), Problem> {
         match call {
             Call::Track(Origin::Import) | Call::Stream(Origin::Import) => {
-                if !peer.ip().is_loopback() || caller::is_forwarded(request.headers()) {
-                    let message = "only from this machine can history be imported, and not through a proxy";
+                let is_near = peer.ip().is_loopback() && !caller::is_forwarded(request.headers());
+                if !is_near && !caller.has_key() {
+                    let message =
+                        "without a key history is imported from this machine only, and not through a proxy";
                     return Err(Problem::new("origin_forbidden", message));
                 }
                 self.names.check_page(request.uri(), request.headers())
             }
-            Call::Act { act, .. } => {
+            // The key of an admin is no page's: if a browser sends it, it is not the page that has it.
+            Call::Track(_) | Call::Stream(_) if caller.has_key() && caller.source().is_none() => {
+                self.names.check_page(request.uri(), request.headers())
+            }
+            Call::Act { .. } | Call::Keys(KeyRoute::Add | KeyRoute::Revoke(_)) => {
                 self.names.check_page(request.uri(), request.headers())?;
                 // What somebody says in it, such as `dry_run`, would not hold.
-                if matches!(act, ActCall::Whole(_)) && !request.body().is_end_stream() {
+                if request.method() == Method::DELETE && !request.body().is_end_stream() {
                     return Err(Problem::new("body_unexpected", "a DELETE takes parameters, and no body"));
                 }
                 Ok(())
@@ -168,6 +233,10 @@ impl Service {
             return Err(Problem::new("closed", "the server is stopping"));
         }
         match self.store.failure() {
+            // The reason may name files: it is for the operator, and where keys are needed anybody may call.
+            Some(_) if !self.access.is_open() => {
+                Err(Problem::new("closed", "the store has closed itself; the server's log says why"))
+            }
             Some(reason) => Err(Problem::new("closed", format!("the store has closed itself: {reason}"))),
             None => Ok(respond(StatusCode::OK, br#"{"status":"ready"}"#.to_vec())),
         }
@@ -197,7 +266,27 @@ impl Service {
         Ok(respond(StatusCode::OK, text))
     }
 
-    async fn read_act(&self, request: Request<Incoming>, unread: Unread) -> Result<Act, Problem> {
+    async fn keys(
+        &self,
+        route: KeyRoute,
+        request: Request<Incoming>,
+        caller: &Caller,
+    ) -> Result<Answer, Problem> {
+        let call = match route {
+            KeyRoute::List => KeyCall::List,
+            KeyRoute::Revoke(id) => KeyCall::Revoke { id },
+            KeyRoute::Add => {
+                let new = keys::read(&self.small_body(request, caller).await?)?;
+                self.access.check_new(&new)?;
+                KeyCall::Add(new)
+            }
+        };
+        let keyring = Arc::clone(self.access.keyring());
+        self.ask(Some(self.request_timeout), move || Ok(answer::keys(&keyring, call)?)).await
+    }
+
+    /// The body of a call that a person makes. Who has lost their key while it came may do nothing any more.
+    async fn small_body(&self, request: Request<Incoming>, caller: &Caller) -> Result<Bytes, Problem> {
         let (head, incoming) = request.into_parts();
         body::check_is_json(&head.headers)?;
         let encoding = Encoding::of(&head.headers)?;
@@ -205,10 +294,15 @@ impl Service {
         let most = ACT_MAX_BYTES.min(self.body_bytes);
         let bytes = body::read(incoming, most, self.body_timeout, &mut share).await?;
         let bytes = body::decompress(bytes, encoding, most, &mut share)?;
-        Ok(act::read(unread, &bytes)?)
+        if caller.is_revoked() { Err(Sender::ended()) } else { Ok(bytes) }
     }
 
-    async fn track(self: &Arc<Self>, request: Request<Incoming>, origin: Origin) -> Result<Answer, Problem> {
+    async fn track(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        origin: Origin,
+        sender: Sender,
+    ) -> Result<Answer, Problem> {
         let (head, incoming) = request.into_parts();
         let form = body::form(&head.headers)?;
         let wanted = Form::wanted(&head.headers, form);
@@ -216,7 +310,7 @@ impl Service {
         let user_agent = user_agent(&head.headers, origin);
         let mut share = self.budget.share();
         let bytes = body::read(incoming, self.body_bytes, self.body_timeout, &mut share).await?;
-        let arrival = Arrival { bytes, form, wanted, encoding, origin, user_agent };
+        let arrival = Arrival { bytes, form, wanted, encoding, origin, user_agent, sender };
         // A compressed body counts for what it may become.
         let weight = arrival.bytes.len() * if encoding == Encoding::Identity { 1 } else { 16 };
         // The share lives until the answer, and so bounds what waits in the mailbox as well.
@@ -237,7 +331,7 @@ impl Service {
         within(Some(self.request_timeout), work).await
     }
 
-    fn stream(&self, request: Request<Incoming>, origin: Origin) -> Result<Answer, Problem> {
+    fn stream(&self, request: Request<Incoming>, origin: Origin, sender: Sender) -> Result<Answer, Problem> {
         let (head, incoming) = request.into_parts();
         body::check_is_stream(&head.headers)?;
         let terms = Terms {
@@ -245,6 +339,7 @@ impl Service {
             frame_timeout: self.body_timeout,
             idle_timeout: self.idle_timeout,
             request_timeout: self.request_timeout,
+            sender,
             origin,
             user_agent: user_agent(&head.headers, origin),
         };
@@ -259,24 +354,25 @@ impl Service {
 
     /// Parses and hands over; what comes back waits for the writer.
     fn submit(&self, arrival: Arrival, share: &mut Share) -> Result<Submitted, Problem> {
-        let Arrival { bytes, form, wanted, encoding, origin, user_agent } = arrival;
+        let Arrival { bytes, form, wanted, encoding, origin, user_agent, sender } = arrival;
         let bytes = body::decompress(bytes, encoding, self.body_decompressed_bytes, share)?;
         let complete = |mut request: TrackRequest| {
             request.origin = origin;
             request.user_agent = request.user_agent.or_else(|| user_agent.clone());
-            request
+            sender.admit(&mut request)?;
+            Ok::<_, Rejection>(request)
         };
         match form {
             Form::Json => match json::read(&bytes)? {
-                Body::One(request) => Ok(self.submit_one(complete(*request), wanted)),
+                Body::One(request) => Ok(self.submit_one(complete(*request)?, wanted)),
                 Body::Many(items) => {
-                    Ok(self.submit_many(items.into_iter().map(|item| item.map(complete)), wanted))
+                    Ok(self.submit_many(items.into_iter().map(|item| item.and_then(complete)), wanted))
                 }
             },
             Form::Compact => match frames::payloads(&bytes)? {
-                Payloads::One(payload) => Ok(self.submit_one(complete(read::request(payload)?), wanted)),
+                Payloads::One(payload) => Ok(self.submit_one(complete(read::request(payload)?)?, wanted)),
                 Payloads::Many(items) => {
-                    let requests = items.into_iter().map(|payload| read::request(payload).map(complete));
+                    let requests = items.into_iter().map(|payload| read::request(payload).and_then(complete));
                     Ok(self.submit_many(requests, wanted))
                 }
             },
@@ -309,6 +405,14 @@ impl Service {
     }
 }
 
+/// Whose page may read an answer.
+struct Readers {
+    /// The page that sent, if it is of another origin.
+    page: Option<HeaderValue>,
+    /// The source for which it sent, where a key says so.
+    source: Option<SourceName>,
+}
+
 /// A body before anybody looked into it.
 struct Arrival {
     bytes: Bytes,
@@ -317,6 +421,7 @@ struct Arrival {
     encoding: Encoding,
     origin: Origin,
     user_agent: Option<String>,
+    sender: Sender,
 }
 
 /// What was handed over.
@@ -394,6 +499,9 @@ fn refuse(problem: &Problem, version: Version) -> Answer {
     let headers = answer.headers_mut();
     if let Some(after_ms) = body.retry_after_ms {
         headers.insert(RETRY_AFTER, HeaderValue::from(after_ms.div_ceil(1_000)));
+    }
+    if let Some(challenge) = challenge(problem.status) {
+        headers.insert(WWW_AUTHENTICATE, challenge);
     }
     if let Some(allow) = problem.allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));

@@ -8,8 +8,10 @@
 //! 2. Where frames cannot be told apart any more, and when the server stops, the answers to all that was taken are
 //!    followed by the end, which names the first frame that was not.
 //! 3. *Overloaded* is waited for here, so that nothing in a stream overtakes anything.
-//! 4. A client that is gone gets no answers; what was taken is stored all the same.
+//! 4. When the key of a stream is revoked, it ends as in 2.
+//! 5. A client that is gone gets no answers; what was taken is stored all the same.
 
+use super::access::Sender;
 use super::body::{Budget, Share};
 use super::errors::Problem;
 use super::intake::{Form, Intake, Item};
@@ -43,6 +45,8 @@ pub(super) struct Terms {
     pub(super) idle_timeout: Duration,
     /// Time for the answer to a frame.
     pub(super) request_timeout: Duration,
+    /// Who sends.
+    pub(super) sender: Sender,
     /// Whether requests are history.
     pub(super) origin: Origin,
     /// The user agent of requests that name none.
@@ -163,6 +167,9 @@ impl Taker {
             if *self.surroundings.stopping.borrow() {
                 return Err(stopping().into());
             }
+            if self.terms.sender.caller().is_revoked() {
+                return Err(Sender::ended().into());
+            }
             match self.frames.take().map_err(|rejection| self.numbered(rejection))? {
                 Some(payload) => {
                     self.begun = None;
@@ -190,6 +197,7 @@ impl Taker {
         let piece = tokio::select! {
             piece = tokio::time::timeout_at(until, incoming.frame()) => piece,
             _ = stopping_now.wait_for(|stop| *stop) => return Err(stopping().into()),
+            () = self.terms.sender.caller().revoked() => return Err(Sender::ended().into()),
         };
         match piece {
             Ok(Some(Ok(piece))) => {
@@ -229,8 +237,8 @@ impl Taker {
     async fn try_submit(&self, payload: Bytes) -> Result<Taken, Problem> {
         let mut share = self.surroundings.budget.share();
         share.reach(payload.len())?;
-        let item = match decode(payload).await? {
-            Ok(request) => self.surroundings.intake.submit(self.complete(request), Form::Compact).settle(),
+        let item = match decode(payload).await?.and_then(|request| self.complete(request)) {
+            Ok(request) => self.surroundings.intake.submit(request, Form::Compact).settle(),
             Err(rejection) if rejection.code == BINARY_INVALID => return Err(self.numbered(rejection)),
             Err(rejection) => Item::Known(Err(rejection.into())),
         };
@@ -240,10 +248,11 @@ impl Taker {
         }
     }
 
-    fn complete(&self, mut request: TrackRequest) -> TrackRequest {
+    fn complete(&self, mut request: TrackRequest) -> Result<TrackRequest, Rejection> {
         request.origin = self.terms.origin;
         request.user_agent = request.user_agent.or_else(|| self.terms.user_agent.clone());
-        request
+        self.terms.sender.admit(&mut request)?;
+        Ok(request)
     }
 
     fn numbered(&self, mut rejection: Rejection) -> Problem {

@@ -2,6 +2,8 @@
 //! commands make.
 
 use super::routes::Read;
+use crate::access::KeyCall;
+use crate::protocol::keys;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use spoor::Act;
@@ -69,6 +71,18 @@ pub fn act(act: &Act, dry_run: bool) -> ActRequest {
     ActRequest { target: with(path, [flag("dry_run", dry_run), flag("keep_apart", keep_apart)]), body }
 }
 
+/// What is asked of keys as a request: [`KeyCall::List`] is a GET.
+#[must_use]
+pub fn keys(call: &KeyCall) -> ActRequest {
+    match call {
+        KeyCall::List => ActRequest { target: with("keys".to_owned(), []), body: None },
+        KeyCall::Add(new) => ActRequest { target: with("keys".to_owned(), []), body: Some(keys::body(new)) },
+        KeyCall::Revoke { id } => {
+            ActRequest { target: with(format!("keys/{}", escaped(id)), []), body: None }
+        }
+    }
+}
+
 type Parameter = (&'static str, Option<String>);
 
 fn with(path: String, parameters: impl IntoIterator<Item = Parameter>) -> String {
@@ -110,8 +124,9 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::routes::{ActCall, Call, find};
+    use super::super::routes::{ActCall, Call, KeyRoute, find};
     use super::*;
+    use crate::access::{NewKey, Right};
     use spoor::Timestamp;
 
     fn found(method: &str, target: &str) -> Call {
@@ -145,6 +160,19 @@ mod tests {
         ];
         for expected in reads {
             assert_eq!(found("GET", &read(&expected)), Call::Read(expected));
+        }
+    }
+
+    #[test]
+    fn a_change_of_keys_that_is_written_is_found_again() {
+        let new = NewKey { name: "a".to_owned(), right: Right::Read };
+        let revoke = KeyCall::Revoke { id: "a/b".to_owned() };
+        for (call, method, expected) in [
+            (KeyCall::List, "GET", KeyRoute::List),
+            (KeyCall::Add(new), "POST", KeyRoute::Add),
+            (revoke, "DELETE", KeyRoute::Revoke("a/b".to_owned())),
+        ] {
+            assert_eq!(found(method, &keys(&call).target), Call::Keys(expected));
         }
     }
 

@@ -4,6 +4,7 @@ pub mod act;
 pub mod compact;
 pub mod identity;
 pub mod json;
+pub mod keys;
 pub mod public;
 pub mod request;
 pub mod write;

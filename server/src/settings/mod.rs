@@ -3,6 +3,7 @@
 //! Owns the names of all settings. Every key that is unknown, of the wrong type or in contradiction with
 //! another is an error that names it: a setting that does nothing is worse than a server that does not start.
 
+pub mod origins;
 pub mod units;
 
 mod identity;
@@ -12,6 +13,7 @@ mod print;
 use crate::limits;
 use identity::{Declared, read_merges, read_namespace, read_points};
 use layers::{Layers, Section};
+use origins::Origins;
 use spoor::limits::{ID_MAX_BYTES, INACTIVITY_MAX_MS, INACTIVITY_MIN_MS, NAME_MAX_BYTES};
 use spoor::settings::{
     Keys, Merges, Normalizer, ProfileIds, Sessions, SourceSettings, StoreSettings, TraitKind, TraitPolicy,
@@ -60,6 +62,8 @@ impl std::error::Error for SettingsError {}
 pub struct Configuration {
     /// The listener and its bounds.
     pub server: ServerSettings,
+    /// The pages of other origins that may send to a source, by its name, where the settings say anything of it.
+    pub origins: BTreeMap<String, Origins>,
     /// The data directory.
     pub data_dir: PathBuf,
     /// What the engine is told.
@@ -70,6 +74,7 @@ impl Default for Configuration {
     fn default() -> Self {
         Self {
             server: ServerSettings::default(),
+            origins: BTreeMap::new(),
             data_dir: PathBuf::from("./spoor-data"),
             engine: spoor::Settings::default(),
         }
@@ -304,8 +309,11 @@ fn read(mut layers: Layers) -> Result<Effective, SettingsError> {
     put(&mut engine.store.segment_bytes, store.size("segment")?);
     store.finish()?;
     check_store(&engine.store)?;
-    for (name, section) in layers.section("sources")?.sections()? {
+    for (name, mut section) in layers.section("sources")?.sections()? {
         named("sources", &name, ID_MAX_BYTES)?;
+        if let Some(origins) = origins::read(&mut section)? {
+            configuration.origins.insert(name.clone(), origins);
+        }
         engine.sources.insert(name, read_source(section)?);
     }
     for (name, section) in layers.section("identifiers")?.sections()? {
@@ -373,7 +381,6 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 
 fn check_server(server: &ServerSettings) -> Result<(), SettingsError> {
     let rules = [
-        (!server.listen.ip().is_loopback(), "server.listen", LOOPBACK_ONLY),
         (
             server.hosts.iter().any(|host| host.is_empty() || host.contains([':', '/', ' ', '*'])),
             "server.hosts",
@@ -435,9 +442,6 @@ const TIMEOUT_LIMIT_MS: u64 = 7 * 86_400_000;
 const CONNECTIONS_LIMIT: usize = 1_000_000;
 
 const TIMEOUT_TOO_LONG: &str = "must be 7d or less";
-
-const LOOPBACK_ONLY: &str = "without keys the server listens on loopback only, since anybody who reaches it could \
-     read and write everything: listen on 127.0.0.1 or [::1], and put a proxy that checks who calls in front";
 
 fn read_source(mut section: Section) -> Result<SourceSettings, SettingsError> {
     let mut source = SourceSettings { ids: section.text("ids")?, ..SourceSettings::default() };

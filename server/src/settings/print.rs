@@ -94,6 +94,9 @@ impl<'a> Printer<'a> {
             lines.put("ids", ids.clone());
         }
         lines.put("keys", word(&KEYS, &source.keys));
+        if let Some(origins) = lines.printer.effective.configuration.origins.get(name) {
+            lines.put("origins", origins.words());
+        }
         lines.put("profile_ids", word(&PROFILE_IDS, &source.profile_ids));
         lines.put("server", source.server);
         lines.put("sessions", word(&SESSIONS, &source.sessions));
