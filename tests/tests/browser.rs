@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use spoor::settings::{Keys, SourceSettings};
 use spoor_server::http::{Server, serve};
 use spoor_server::settings::Configuration;
+use spoor_server::settings::origins::Origins;
 use spoor_tests::browser::{Browser, Tab};
 use spoor_tests::connection::Connection;
 use spoor_tests::site::{Site, Way};
@@ -43,6 +44,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Configuration)) -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let store = tempfile::tempdir().unwrap();
         let mut configuration =
@@ -51,6 +56,7 @@ impl World {
         let sources = &mut configuration.engine.sources;
         sources.insert("web".to_owned(), SourceSettings { keys: Keys::Public, ..SourceSettings::default() });
         sources.insert("shop".to_owned(), SourceSettings::default());
+        change(&mut configuration);
         let server = serve(&configuration).unwrap();
         let site = Site::open(server.address()).unwrap();
         site.put("/", &html("data-source='web'", ""));
@@ -559,6 +565,41 @@ fn calls_before_the_script_is_there_are_kept() {
     tab.run("spoor.push(['track', 'late'])");
     delivered(&tab);
     assert_eq!(world.types(), ["early", "late"]);
+}
+
+#[test]
+fn a_page_of_another_origin_shows_its_key_and_is_told_its_ids() {
+    let world = World::with(|configuration| {
+        configuration.origins.insert("web".to_owned(), Origins::Any);
+    });
+    let address = world.server.address();
+    let body = r#"{"name": "the page", "right": "write", "source": "web"}"#;
+    let (status, answer) =
+        Connection::open(&address.to_string()).unwrap().ask("POST", "/api/v1/keys", body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let key = serde_json::from_str::<Value>(&answer).unwrap()["key"].clone();
+    for (path, key) in [("/keyed", key.as_str().unwrap()), ("/wrong", "made-up")] {
+        let script = format!("<script src='http://{address}/spoor.js' data-key='{key}'></script>");
+        world.site.put(path, &format!("<!doctype html><title>Shop</title>{script}"));
+    }
+    let browser = world.browser();
+
+    let tab = browser.stranger();
+    let ids = visit(&tab, &world.site.at("/keyed"));
+    tab.run("spoor.track('a')");
+    assert_eq!(delivered(&tab), ids);
+    let events = world.server.store().events_after(0, 10).unwrap();
+    assert_eq!(events.len(), 2);
+    for event in events {
+        assert_eq!((event.source.as_str(), event.profile.as_deref()), ("web", ids["profile"].as_str()));
+    }
+
+    // A key that is wrong may be put right: nothing is given up for it.
+    let tab = browser.stranger();
+    tab.go(&world.site.at("/wrong"));
+    tab.run("spoor.flush()");
+    assert_eq!(tab.run(WAITING), true);
+    assert_eq!(world.server.store().events_after(0, 10).unwrap().len(), 2);
 }
 
 /// What a reader can look at.
