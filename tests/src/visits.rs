@@ -95,7 +95,6 @@ impl World {
     }
 
     /// Waits until so many events are stored, and no more.
-    #[expect(clippy::must_use_candidate, reason = "it may be only waited for")]
     pub fn arrived(&self, count: usize) -> Vec<Value> {
         let until = Instant::now() + ARRIVAL_MAX;
         while self.events().len() < count && Instant::now() < until {
