@@ -136,10 +136,20 @@ const BESIDE: [(&str, &str); 2] =
 
 /// A target that the route takes, headers and a body.
 fn sample(method: &str, path: &str) -> (String, &'static str, &'static str) {
-    let target = path.replace("{id}", "nobody").replace("{identifier}", "email:nobody@shop.example");
+    let target = [
+        ("{id}", "nobody"),
+        ("{identifier}", "email:nobody@shop.example"),
+        ("{call}", "track"),
+        ("{key}", "shop"),
+        ("{type}", "look"),
+        ("{source}", "shop"),
+    ]
+    .iter()
+    .fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
     let query = match path {
         "/api/v1/profiles" => "?identifier=email:nobody@shop.example",
         "/api/v1/explain" => "?from=nobody&to=nobody",
+        "/api/v1/changes" => "?until_now=true",
         _ => "",
     };
     let (headers, body) = match (method, path.split('?').next().unwrap()) {

@@ -10,7 +10,7 @@
 //! - [`orders`] puts requests into other orders and groupings, and imports each into a fresh store.
 //! - [`truth`] compares who is one profile with what is known of it from elsewhere.
 //! - [`world`] takes every sequence of a few steps in a small world, in memory, and compares with the model.
-//! - [`browser`] drives a real browser, and [`site`] is the website that it visits.
+//! - [`browser`] drives a real browser, [`site`] is the website that it visits, and [`visits`] what happens there.
 //! - [`kill`] kills a server under load and compares what is left with what its clients were told.
 //!
 //! Ids that a target draws are renamed in order of appearance before anything is compared, so that the
@@ -35,4 +35,5 @@ pub mod site;
 pub mod subscription;
 pub mod target;
 pub mod truth;
+pub mod visits;
 pub mod world;
