@@ -155,6 +155,8 @@ fn sample(method: &str, path: &str) -> (String, &'static str, &'static str) {
     let (headers, body) = match (method, path.split('?').next().unwrap()) {
         ("POST", "/api/v1/stream") => ("content-type: application/vnd.spoor.v1\r\ncontent-length: 0\r\n", ""),
         ("POST", "/api/v1/track") => ("", r#"{"source":"shop","events":[{"type":"look"}]}"#),
+        ("POST", "/v1/batch") => ("", r#"{"batch":[{"type":"track","event":"look","anonymousId":"a"}]}"#),
+        ("POST", "/track") => ("", r#"{"source":{"id":"shop"},"events":[{"type":"look"}]}"#),
         ("POST", _) => ("content-type: application/json\r\n", "{}"),
         _ => ("", ""),
     };
