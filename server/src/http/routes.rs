@@ -108,14 +108,6 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
     ("GET", "/spoor.js"),
-    ("POST", "/v1/batch"),
-    ("POST", "/v1/{call}"),
-    ("GET", "/v1/projects/{key}/settings"),
-    ("GET", "/sourceConfig"),
-    ("POST", "/track"),
-    ("GET", "/collect/{type}/{source}"),
-    ("POST", "/collect/{type}/{source}"),
-    ("GET", "/collect/{type}/{source}/pixel.gif"),
 ];
 
 /// An act, as far as path and query say it.

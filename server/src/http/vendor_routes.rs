@@ -41,6 +41,18 @@ pub enum VendorCall {
     },
 }
 
+/// Every route of theirs with its method. docs/access.md says who may call it.
+pub const VENDOR_ROUTES: &[(&str, &str)] = &[
+    ("POST", "/v1/batch"),
+    ("POST", "/v1/{call}"),
+    ("GET", "/v1/projects/{key}/settings"),
+    ("GET", "/sourceConfig"),
+    ("POST", "/track"),
+    ("GET", "/collect/{type}/{source}"),
+    ("POST", "/collect/{type}/{source}"),
+    ("GET", "/collect/{type}/{source}/pixel.gif"),
+];
+
 impl VendorCall {
     /// The route as the log names it: without ids.
     #[must_use]

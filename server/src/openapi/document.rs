@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 
 /// What stands at its head, for a person.
 const ABOUT: &str = "A tracking database: takes events, keeps profiles and sessions, recognises the same customer on \
-     another device. What each call means, with examples: docs/protocol.md. A GET can be asked as HEAD too.";
+     another device. What each call means, with examples: docs/protocol.md. A GET can be asked as HEAD too. \
+     Where there are keys, one is shown as `Authorization: Bearer`: docs/access.md. The calls of other services' \
+     client libraries are taken too, and described by those: docs/clients.md.";
 
 /// The OpenAPI document.
 #[must_use]

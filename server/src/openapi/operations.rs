@@ -67,7 +67,7 @@ pub(super) enum Answer {
 }
 
 /// Statuses that every call may have.
-pub(super) const EVERYWHERE: &[u16] = &[400, 405, 421, 500, 503];
+pub(super) const EVERYWHERE: &[u16] = &[400, 401, 403, 405, 421, 500, 503];
 
 const fn of_path(name: &'static str, says: &'static str) -> Parameter {
     Parameter { name, place: Place::Path, needed: true, schema: "Id", says }
@@ -334,6 +334,29 @@ pub(super) const OPERATIONS: &[Operation] = &[
         Answer::PageOf("LoggedRequest"),
         &[],
     ),
+    read("/api/v1/keys", "keys", OPERATORS, "Who may call.", &[], Answer::PageOf("Key"), &[]),
+    Operation {
+        method: "post",
+        path: "/api/v1/keys",
+        id: "add_key",
+        group: OPERATORS,
+        says: "Makes a key, and tells its text this once. With the first one every call needs a key.",
+        parameters: &[],
+        body: Body::Json("NewKey"),
+        answer: Answer::Json("Key"),
+        refused: &[408, 409, 413, 415, 422],
+    },
+    Operation {
+        method: "delete",
+        path: "/api/v1/keys/{id}",
+        id: "revoke_key",
+        group: OPERATORS,
+        says: "Revokes a key, from now on.",
+        parameters: &[of_path("id", "The key's id")],
+        body: Body::None,
+        answer: Answer::Json("Key"),
+        refused: &[404, 422],
+    },
     read("/api/v1/status", "status", OPERATORS, "The store in numbers.", &[], Answer::Json("Status"), &[]),
     read(
         "/api/v1/check",
@@ -356,5 +379,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[],
     ),
     read("/openapi.json", "openapi", OPERATORS, "This document.", &[], Answer::Json("Anything"), &[]),
+    read(
+        "/spoor.js",
+        "tracker",
+        TRACKING,
+        "The tracker for pages.",
+        &[],
+        Answer::Text("text/javascript"),
+        &[],
+    ),
     read("/docs", "docs", OPERATORS, "This document as a page.", &[], Answer::Text("text/html"), &[]),
 ];

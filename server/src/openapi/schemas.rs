@@ -56,6 +56,24 @@ fn simple() -> Value {
             "field": text(),
             "retry_after_ms": count()
         })),
+        "NewKey": {
+            "type": "object",
+            "required": ["name", "right"],
+            "properties": {
+                "name": of("Name"),
+                "right": {"enum": ["write", "read", "admin"]},
+                "source": {"type": ["string", "null"], "description": "Of a write key: for which source it is"}
+            },
+            "additionalProperties": false
+        },
+        "Key": object(&["id", "name", "right", "created_at"], json!({
+            "id": text(),
+            "name": text(),
+            "right": {"enum": ["write", "read", "admin"]},
+            "source": text(),
+            "created_at": of("Time"),
+            "key": {"type": "string", "description": "Of a new one alone: what is shown to call"}
+        })),
         "TextOrNull": or_null("string"),
         "ObjectOrNull": or_null("object")
     })

@@ -34,7 +34,10 @@ use redb::{Database, TableDefinition, WriteTransaction};
 pub use checkpoint::CheckpointWriter;
 pub use paced::{Pace, Traffic};
 pub use reader::{IndexReader, Order, Row, Rows};
-pub use tables::{NUMBER_BYTES, REPEAT_KEY_BYTES, REPEAT_VALUE_BYTES, Shape, TableId};
+pub use tables::{
+    ITEM_KEY_BYTES, NUMBER_BYTES, PAIR_BYTES, REPEAT_KEY_BYTES, REPEAT_VALUE_BYTES, Shape, TRIPLE_BYTES,
+    TableId,
+};
 
 use crate::error::Error;
 use crate::store::disk::{Disk, parent};
