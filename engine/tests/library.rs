@@ -1,6 +1,6 @@
 //! Requests of client libraries that were made for another service: they name their devices themselves, whatever the
 //! settings say of the source, and know of no session.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
 
 use spoor::settings::{Keys, SourceSettings};
 use spoor::{Engine, Event, EventStatus, LinkOutcome, Origin, Reply, Settings, Timestamp, TrackRequest};
