@@ -340,12 +340,27 @@ fn a_write_key_sends_for_its_source_alone() {
     assert!(told["profile"]["id"].is_string() && told["profile"]["primary_id"].is_null(), "{told}");
     assert_eq!(track(&admin, &json!({"source": "web", "events": event})).code(), "200");
 
+    // The same of what libraries of other services send, and an admin's key is for whom it names.
+    let library = |key: &str, named: Option<&str>| {
+        let mut body = json!({"event": "look", "anonymousId": "a", "messageId": format!("m-{named:?}")});
+        if let Some(named) = named {
+            body["writeKey"] = json!(named);
+        }
+        served.json("POST", "/v1/track", key, &body).code()
+    };
+    assert_eq!(library(&web, Some("shop")), "source_not_of_key");
+    assert_eq!(library(&web, Some(&shop)), "source_not_of_key");
+    for (key, named) in [(&web, Some(web.as_str())), (&web, None), (&admin, Some("shop"))] {
+        assert_eq!(library(key, named), "200", "{named:?}");
+    }
+    assert_eq!(library(&admin, None), "unknown_source", "there are two");
+
     let sources = |answer: Answer| -> Vec<String> {
         let items = answer.json()["items"].as_array().unwrap().clone();
         items.iter().map(|item| item["source"].as_str().unwrap().to_owned()).collect()
     };
     let events = served.ask("GET", "/api/v1/events", &bearer(&admin), "");
-    assert_eq!(sources(events), ["shop", "shop", "shop", "shop", "web", "web"]);
+    assert_eq!(sources(events), ["shop", "shop", "shop", "shop", "web", "web", "web", "web", "shop"]);
     served.server.shutdown().unwrap();
 }
 
@@ -585,6 +600,15 @@ fn a_page_sends_and_reads_where_the_settings_name_it() {
     assert_eq!(send(EVIL, "", body), told("key_missing", false));
     // An admin's key is no page's, and what admins read is not for pages.
     assert_eq!(send(SHOP, &bearer(&admin), body), told("cross_origin", true));
+    for target in ["/collect/look/web", "/collect/look/shop"] {
+        let answer = served.ask("GET", target, &format!("{}{}", from(SHOP), bearer(&admin)), "");
+        assert_eq!(answer.code(), "cross_origin", "{target}");
+    }
+    // A key in the address of an event is nothing that happened.
+    let collected = served.ask("GET", &format!("/collect/look/web?key={web}&a=1"), "", "");
+    assert_eq!(collected.code(), "200");
+    let events = served.ask("GET", "/api/v1/events", &bearer(&admin), "").json();
+    assert_eq!(events["items"].as_array().unwrap().last().unwrap()["properties"], json!({"a": "1"}));
     let read = served.ask("GET", "/api/v1/status", &format!("{}{}", from(SHOP), bearer(&admin)), "");
     assert_eq!((read.status, may_read(&read, SHOP)), (200, false));
     // Whoever sends no Origin is no page.

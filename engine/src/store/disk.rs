@@ -115,7 +115,11 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
+        let mut builder = std::fs::DirBuilder::new();
+        // What customers did is for the user who runs the store.
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {

@@ -11,7 +11,8 @@ use std::io;
 use subtle::ConstantTimeEq;
 
 /// What every key begins with, so that a person, and a scanner for lost keys, knows it for one of ours.
-const PREFIX: &str = "spoor_";
+/// What every key begins with.
+pub const PREFIX: &str = "spoor_";
 const ID_BYTES: usize = 6;
 const SECRET_BYTES: usize = 32;
 const HASH_BYTES: usize = 32;

@@ -192,6 +192,11 @@ impl Sender {
             return Err(Rejection { code: "key_invalid", message: REVOKED.to_owned(), field: None });
         }
         match self.caller.right() {
+            // The key of an admin is no page's: if a browser sends it, it is not the page that has it.
+            Some(Right::Admin) if self.caller.has_key() && self.page.is_some() => {
+                let message = "a page of another origin cannot use an admin's key".to_owned();
+                return Err(Rejection { code: "cross_origin", message, field: None });
+            }
             Some(Right::Admin) => {}
             Some(Right::Write(source)) => own(request, source)?,
             Some(Right::Read) | None => {

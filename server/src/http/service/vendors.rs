@@ -81,8 +81,7 @@ impl Service {
         let body = self.received(&head, incoming).await?;
         let work = move |service: &Self, bytes: &[u8]| {
             let messages = segment::read(call, bytes)?;
-            let in_body = messages.write_key.map(|text| Shown { text, in_address: false });
-            let entry = service.entry(shown.or(in_body), sender)?;
+            let entry = service.library(shown, messages.write_key, sender)?;
             Ok(service.hand_in_all(messages.items, &entry))
         };
         let waiting = async {
@@ -168,6 +167,22 @@ impl Service {
         shown(&head.uri, &head.headers)
     }
 
+    /// Whom a call of a library is for. What its body says is its key, unless one is shown in a usual place: then it is
+    /// the same once more, or names the source beside it.
+    fn library(
+        &self,
+        shown: Option<Shown>,
+        in_body: Option<String>,
+        sender: Sender,
+    ) -> Result<Entry, Problem> {
+        let Some(shown) = shown else {
+            return self.entry(in_body.map(|text| Shown { text, in_address: false }), sender);
+        };
+        let named = in_body.filter(|text| *text != shown.text && !self.access.is_open());
+        let entry = self.entry(Some(shown), sender)?;
+        Ok(Entry { source: named.or(entry.source), ..entry })
+    }
+
     /// Whom a call is for, by the key that it brings; where there are no keys, by the name that stands in its place.
     fn entry(&self, key: Option<Shown>, sender: Sender) -> Result<Entry, Problem> {
         if self.access.is_open() {
@@ -176,7 +191,11 @@ impl Service {
             return Ok(Entry { source, sender: sender.of(caller) });
         }
         let caller = self.access.admit_shown(Need::Write, key)?;
-        let source = caller.source().map(|source| source.as_str().to_owned());
+        let source = match caller.source() {
+            Some(source) => Some(source.as_str().to_owned()),
+            // An admin's key is for any source: for the only one, if there is one.
+            None => self.source_of_key.find(None).unwrap_or_default(),
+        };
         Ok(Entry { source, sender: sender.of(caller) })
     }
 
