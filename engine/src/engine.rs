@@ -20,7 +20,6 @@ use crate::redecide;
 use crate::reply::Reply;
 use crate::request::TrackRequest;
 use crate::settings::Settings;
-use crate::store::background::aside;
 use crate::store::disk::{Disk, RealDisk};
 use crate::store::mailbox::{ActJob, Acted, Done, Message, Shared, TrackJob};
 use crate::store::opening::{Opened, Opening};
@@ -199,7 +198,7 @@ impl Engine {
             if dry_run || deed.is_large() {
                 let version = snapshot.version()?;
                 let stamp = Stamp { received: self.inner.shared.clock.now(), entropy: 0 };
-                let planned = aside(|| plan(version, &self.inner.shared.registry, &deed, stamp))?;
+                let planned = plan(version, &self.inner.shared.registry, &deed, stamp)?;
                 let plan = planned.map_err(|refusal| ActError::refused(&act, refusal))?;
                 if dry_run {
                     let stand = snapshot.not_retaken(&act, &plan)?;

@@ -1,4 +1,4 @@
-//! Threads whose work can wait: checkpoints, sealing, preparing segments, planning what may part a large profile.
+//! Threads whose work can wait: checkpoints, sealing, preparing segments.
 //!
 //! They have as much to do as the writer, in spells of a second. Where processors are few, an equal share for each
 //! of them would have requests wait for slices of some milliseconds again and again. They are as fast as ever while
@@ -17,16 +17,6 @@ pub fn give_way() {
         // To give way takes no rights. If it fails all the same, the thread is as it was.
         let _ = rustix::process::setpriority_process(own, NICENESS.max(now));
     }
-}
-
-/// Does `work` on a thread that gives way, and waits for it. A panic in it goes on here.
-pub fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    let there = || {
-        give_way();
-        work()
-    };
-    std::thread::scope(|scope| scope.spawn(there).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[cfg(all(test, target_os = "linux"))]

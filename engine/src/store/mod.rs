@@ -1,6 +1,6 @@
 //! Obeys: files, threads, the log, the overlay and the index. Holds no policy.
 
-pub mod background;
+mod background;
 pub mod base;
 pub mod checkpoint;
 pub mod codec;
