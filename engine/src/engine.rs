@@ -229,9 +229,18 @@ impl Engine {
     /// # Errors
     /// [`Error::Closed`].
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        self.snapshot_for(false)
+    }
+
+    /// One for what reads the whole store, and so may take long.
+    fn long_snapshot(&self) -> Result<Snapshot, Error> {
+        self.snapshot_for(true)
+    }
+
+    fn snapshot_for(&self, for_ever: bool) -> Result<Snapshot, Error> {
         match self.inner.shared.closed() {
             Some(error) => Err(error),
-            None => Ok(Snapshot::new(&self.inner.shared, false)),
+            None => Ok(Snapshot::new(&self.inner.shared, for_ever)),
         }
     }
 
@@ -258,10 +267,7 @@ impl Engine {
     /// # Errors
     /// [`Error`] if something could not be read; what was read and is wrong stands in the report.
     pub fn check(&self) -> Result<CheckReport, Error> {
-        if let Some(error) = self.inner.shared.closed() {
-            return Err(error);
-        }
-        let snapshot = Snapshot::new(&self.inner.shared, true);
+        let snapshot = self.long_snapshot()?;
         check::check(&snapshot, self.status())
     }
 
@@ -274,10 +280,7 @@ impl Engine {
     /// # Errors
     /// [`Error`] if the log could not be read.
     pub fn decide_again(&self) -> Result<Option<EventSeq>, Error> {
-        if let Some(error) = self.inner.shared.closed() {
-            return Err(error);
-        }
-        let snapshot = Snapshot::new(&self.inner.shared, true);
+        let snapshot = self.long_snapshot()?;
         redecide::decide_again(snapshot.version()?, &self.inner.shared.registry, &self.inner.agents)
     }
 
@@ -290,10 +293,7 @@ impl Engine {
     /// [`Error::Settings`] if the settings contradict themselves; [`Error`] if the log could not be read.
     pub fn preview_rules(&self, settings: &Settings, listed_max: usize) -> Result<RulesPreview, Error> {
         let registry = Registry::new(settings)?;
-        if let Some(error) = self.inner.shared.closed() {
-            return Err(error);
-        }
-        let snapshot = Snapshot::new(&self.inner.shared, true);
+        let snapshot = self.long_snapshot()?;
         preview::preview(snapshot.version()?, &registry, &self.inner.agents, listed_max)
     }
 

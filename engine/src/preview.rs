@@ -7,13 +7,15 @@
 //! have made. So is the end of sessions, which moves nobody.
 
 use crate::core::agents::Agents;
+use crate::core::apply::missing;
 use crate::core::memory::MemoryState;
 use crate::core::prepare::prepare;
 use crate::core::root::{fragment_row, oldest_of, root_of};
+use crate::core::rows::NameKind;
 use crate::core::sources::Registry;
 use crate::core::view::View;
 use crate::error::Error;
-use crate::ids::{EventSeq, FragmentNo};
+use crate::ids::{EventSeq, FragmentNo, ProfileKey};
 use crate::model::RulesPreview;
 use crate::store::layers::Version;
 use crate::store::record::RecordView;
@@ -81,10 +83,17 @@ fn profiles<V: View>(view: &V) -> Result<Profiles, Error> {
     for no in 1..=view.counters().fragment.0 {
         let fragment = FragmentNo(no);
         let oldest = oldest_of(view, root_of(view, fragment)?)?;
-        let id = key_text(&fragment_row(view, fragment)?.key);
-        profiles.insert(id, key_text(&fragment_row(view, oldest)?.key));
+        profiles.insert(id_of(view, fragment)?, id_of(view, oldest)?);
     }
     Ok(profiles)
+}
+
+/// The id of a fragment; that which a source brought with its id space before it, since two spaces may have the same.
+fn id_of<V: View>(view: &V, fragment: FragmentNo) -> Result<String, Error> {
+    let row = fragment_row(view, fragment)?;
+    let ProfileKey::Client { space, id } = &row.key else { return Ok(key_text(&row.key)) };
+    let space = view.texts(&(NameKind::Space, space.0))?.ok_or_else(|| missing("name"))?;
+    Ok(format!("{}:{id}", space.text))
 }
 
 fn count(profiles: &Profiles) -> u64 {

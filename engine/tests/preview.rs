@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test: a panic is its report")]
 
 use spoor::json::Json;
-use spoor::settings::{IdentificationPoint, Merges};
+use spoor::settings::{IdentificationPoint, Merges, ProfileIds, SourceSettings};
 use spoor::{Act, Engine, Event, Settings, TrackRequest};
 
 /// A device in a session of its own says who uses it: by an address, and by a number in the properties. Its id.
@@ -73,5 +73,31 @@ fn other_rules_are_tried_on_all_that_is_stored_and_change_nothing() {
     assert!(engine.preview_rules(&wrong, 10).unwrap_err().to_string().contains("nobody"));
     assert_eq!(engine.status().events, before.status.events);
     assert_eq!(engine.decide_again().unwrap(), None);
+    engine.close().unwrap();
+}
+
+#[test]
+fn the_same_id_in_two_id_spaces_is_two_people() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    for name in ["app", "shop"] {
+        let source = SourceSettings { profile_ids: ProfileIds::Client, ..SourceSettings::default() };
+        settings.sources.insert(name.to_owned(), source);
+    }
+    let engine = Engine::open(dir.path(), settings.clone()).unwrap();
+    for name in ["app", "shop"] {
+        let event = Event { event_type: "t".to_owned(), ..Event::default() };
+        let request = TrackRequest {
+            source: Some(name.to_owned()),
+            session: Some(format!("s-{name}")),
+            profile: Some("1001".to_owned()),
+            events: vec![event],
+            ..TrackRequest::default()
+        };
+        engine.track(request).unwrap();
+    }
+    let preview = engine.preview_rules(&settings, 10).unwrap();
+    assert_eq!((preview.profiles_before, preview.profiles_after), (2, 2));
+    assert_eq!((preview.joined_profiles, preview.parted_profiles), (0, 0));
     engine.close().unwrap();
 }
