@@ -3,10 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod process;
+
+use process::Served;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
+
+const LISTEN: &str = "127.0.0.1:0";
 
 fn spoor(data: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_spoor")).arg("--data").arg(data).args(arguments).output().unwrap()
@@ -23,37 +28,6 @@ fn said(output: &Output, code: i32) -> String {
 fn complaint(output: &Output, code: i32) -> String {
     said(output, code);
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A server process; killed if a test fails before it is stopped.
-struct Served(Child);
-
-impl Served {
-    fn start(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_spoor"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut first).unwrap();
-        assert!(first.contains("serving"), "{first}");
-        Self(child)
-    }
-
-    fn stop(mut self) {
-        let id = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        assert_eq!(self.0.wait().unwrap().code(), Some(0));
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 const LINES: &str = concat!(
@@ -113,7 +87,7 @@ fn commands_do_the_same_on_a_directory_and_through_its_server() {
     let (events, profile) = look(&alone);
 
     let served = dir.path().join("served");
-    let server = Served::start(&served);
+    let server = Served::start(&served, LISTEN);
     import(&served, &file, 2, 0);
     import(&served, &zipped, 0, 2);
     let (events_served, profile_served) = look(&served);
@@ -224,7 +198,7 @@ fn other_rules_are_tried_and_change_nothing() {
 
     std::fs::write(&rules, "[identifiers.email]\nmerges = \"perhaps\"\n").unwrap();
     assert!(complaint(&tried(&[]), 2).contains("identifiers.email.merges"));
-    let server = Served::start(&data);
+    let server = Served::start(&data, LISTEN);
     std::fs::write(&rules, "").unwrap();
     assert!(complaint(&tried(&[]), 1).contains("stop it first, since a preview keeps"));
     server.stop();
@@ -253,7 +227,7 @@ fn who_is_who_is_asked_and_decided_on_a_directory_and_through_its_server() {
         said(&spoor(data, &["import", file.to_str().unwrap()]), 0);
     }
     let here = identify(&alone);
-    let server = Served::start(&served);
+    let server = Served::start(&served, LISTEN);
     let there = identify(&served);
     server.stop();
     let codes = |seen: &[String]| seen.iter().map(|text| code_of(text).to_owned()).collect::<Vec<_>>();
@@ -327,16 +301,22 @@ fn mistakes_are_named() {
 #[test]
 fn a_stopped_server_is_named_and_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
-    let served = Served::start(dir.path());
-    let id = served.0.id().to_string();
-    let signal = |name: &str| assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    signal("-STOP");
+    let served = Served::start(dir.path(), LISTEN);
+    served.signal("-STOP");
     let begun = std::time::Instant::now();
     let said = complaint(&spoor(dir.path(), &["check"]), 1);
     assert!(said.contains("did not answer within 5 s: is it stopped?"), "{said}");
     assert!(begun.elapsed().as_secs() < 20);
-    signal("-CONT");
+    served.signal("-CONT");
     served.stop();
+}
+
+#[test]
+fn a_server_that_says_that_it_serves_can_be_stopped_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..10 {
+        Served::start(dir.path(), LISTEN).stop();
+    }
 }
 
 /// By itself and through the server: the requests of one store make another of the same content.
@@ -348,7 +328,7 @@ fn exported_requests_can_be_imported() {
     std::fs::write(file("lines.jsonl"), LINES).unwrap();
     said(&spoor(&file("one"), &["import", &path("lines.jsonl")]), 1);
     said(&spoor(&file("one"), &["export", "--requests", &path("requests.jsonl")]), 0);
-    let served = Served::start(&file("one"));
+    let served = Served::start(&file("one"), LISTEN);
     said(&spoor(&file("one"), &["export", "--requests", &path("served.jsonl")]), 0);
     served.stop();
     let requests = std::fs::read_to_string(file("requests.jsonl")).unwrap();

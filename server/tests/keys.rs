@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod process;
+
+use process::Served;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 fn command(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spoor"));
@@ -43,32 +46,6 @@ fn ids(data: &Path) -> Vec<String> {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
         .collect()
-}
-
-/// A server process; killed if a test fails before it is stopped.
-struct Served(Child);
-
-impl Served {
-    fn start(data: &Path, listen: &str) -> Self {
-        let mut child = command(data, &["serve", "--listen", listen]).stderr(Stdio::piped()).spawn().unwrap();
-        let mut first = String::new();
-        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut first).unwrap();
-        assert!(first.contains("serving"), "{first}");
-        Self(child)
-    }
-
-    fn stop(mut self) {
-        let id = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        assert_eq!(self.0.wait().unwrap().code(), Some(0));
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The status of a call with a key, at the server whose address the directory names.

@@ -29,6 +29,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Spoor, a tracking database: customer events, sessions and profiles in one durable step.
 #[derive(Debug, Parser)]
@@ -278,11 +279,24 @@ fn reach(configuration: &settings::Configuration, create: bool) -> Result<Place,
     }
 }
 
-/// Returns once SIGTERM or SIGINT arrives.
-pub(crate) async fn stop_signal() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        outcome = tokio::signal::ctrl_c() => outcome,
+/// SIGTERM and SIGINT, which end the process no longer by themselves once this is made.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Listens from here on. Inside a runtime only.
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns once one of them arrives, or has arrived since it was last asked.
+    pub(crate) async fn arrived(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

@@ -10,13 +10,14 @@ use tracing_subscriber::EnvFilter;
 pub(super) fn run(configuration: &Configuration) -> Result<ExitCode, CommandError> {
     log(&configuration.server);
     let server = http::serve(configuration)?;
+    let signals = server.listen_for_signals()?;
     tracing::info!(
         address = %server.address(),
         data = %configuration.data_dir.display(),
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    server.wait_for_signal()?;
+    server.wait_for(signals);
     tracing::info!("stopping: what was accepted is finished first");
     server.shutdown()?;
     tracing::info!("stopped");

@@ -27,6 +27,7 @@ mod tracker;
 mod watch;
 
 use crate::access::keyring::Keyring;
+use crate::command::StopSignals;
 use crate::settings::{Configuration, SettingsError};
 use crate::store::Store;
 use crate::webhooks::Webhooks;
@@ -236,13 +237,22 @@ impl Server {
         &self.store
     }
 
-    /// Waits for SIGTERM or SIGINT.
+    /// Listens for SIGTERM and SIGINT from here on: before anybody is told that the server serves, who may then stop it
+    /// at once.
     ///
     /// # Errors
-    /// [`ServeError::System`] if the signals cannot be awaited.
-    pub fn wait_for_signal(&self) -> Result<(), ServeError> {
-        let Some(running) = &self.running else { return Ok(()) };
-        running.runtime.block_on(crate::command::stop_signal()).map_err(ServeError::System)
+    /// [`ServeError::System`] if they cannot be listened for.
+    pub fn listen_for_signals(&self) -> Result<Option<StopSignals>, ServeError> {
+        let Some(running) = &self.running else { return Ok(None) };
+        let _inside = running.runtime.enter();
+        StopSignals::listen().map(Some).map_err(ServeError::System)
+    }
+
+    /// Waits for one of them; returns at once where the server has stopped already.
+    pub fn wait_for(&self, signals: Option<StopSignals>) {
+        if let (Some(running), Some(mut signals)) = (&self.running, signals) {
+            running.runtime.block_on(signals.arrived());
+        }
     }
 
     /// Stops: no connection is accepted any more, what was accepted is answered, the store is closed, `server.json`

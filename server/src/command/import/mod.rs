@@ -13,7 +13,7 @@ pub use tally::{Failed, Rejected, Tally};
 
 use super::lines::{Line, Lines};
 use super::progress::{Progress, Unit};
-use super::{CommandError, Place, reach, stop_signal};
+use super::{CommandError, Place, StopSignals, reach};
 use crate::settings::Configuration;
 use std::fs::File;
 use std::io::BufWriter;
@@ -89,10 +89,9 @@ fn stop_on_signal() -> Arc<AtomicBool> {
     std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
+            let Ok(mut signals) = StopSignals::listen() else { return };
             for _ in 0..2 {
-                if stop_signal().await.is_err() {
-                    return;
-                }
+                signals.arrived().await;
                 if seen.swap(true, Ordering::Relaxed) {
                     std::process::exit(i32::from(INTERRUPTED));
                 }
