@@ -6,7 +6,7 @@
 //! - [`history`] makes random histories, which two targets must answer alike.
 //! - [`crowd`] makes random requests in which nothing is decided for good.
 //! - [`shop`] reads the sample of a web shop's traffic.
-//! - [`subscription`] follows the stream of changes.
+//! - [`subscription`] follows the stream of changes, and [`receiver`] is told of them.
 //! - [`orders`] puts requests into other orders and groupings, and imports each into a fresh store.
 //! - [`truth`] compares who is one profile with what is known of it from elsewhere.
 //! - [`world`] takes every sequence of a few steps in a small world, in memory, and compares with the model.
@@ -29,6 +29,7 @@ pub mod history;
 pub mod kill;
 pub mod model;
 pub mod orders;
+pub mod receiver;
 pub mod scenario;
 pub mod shop;
 pub mod site;

@@ -53,6 +53,8 @@ pub(super) struct Service {
     metrics: Arc<Metrics>,
     /// Tells this run of the server from others, so that a client can see whom it reached.
     instance: String,
+    /// Whether connections are encrypted without anybody in front.
+    tls: bool,
     names: Names,
     access: Arc<Access>,
     source_of_key: SourceOfKey,
@@ -91,6 +93,7 @@ impl Service {
             metrics,
             store,
             instance,
+            tls: server.tls.is_some(),
             names: Names::new(server.listen.ip(), &server.hosts),
             access: Arc::new(Access::new(keyring, configuration)),
             source_of_key: SourceOfKey::new(engine),

@@ -35,7 +35,7 @@ impl Service {
             VendorCall::Segment { call, key } => self.segment(call, key, head, incoming, sender).await,
             VendorCall::SegmentSettings(key) => {
                 self.entry(Some(in_address(key.clone())), sender)?;
-                Ok(respond(StatusCode::OK, write::text(&segment_settings(&key, reached(&head)))))
+                Ok(respond(StatusCode::OK, write::text(&segment_settings(&key, reached(&head, self.tls)))))
             }
             VendorCall::RudderSettings(key) => {
                 let shown = self.shown(&head)?.or_else(|| key.map(in_address));
@@ -331,11 +331,11 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 /// Where the client reached us, by its own words: they go back to nobody else.
-fn reached(head: &Parts) -> Reached<'_> {
+fn reached(head: &Parts, tls: bool) -> Reached<'_> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(HOST.as_str()).or_else(|| head.uri.authority().map(|authority| authority.as_str()));
     Reached {
         authority: host.unwrap_or("localhost"),
-        tls: text("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
+        tls: tls || text("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
     }
 }
