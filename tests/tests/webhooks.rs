@@ -13,9 +13,14 @@ use spoor_server::http::{ServeError, Server, serve};
 use spoor_server::settings::{Configuration, WebhookSettings};
 use spoor_server::webhooks::signature::signature;
 use spoor_tests::connection::Connection;
+use spoor_tests::history::Dice;
+use spoor_tests::kill::process;
 use spoor_tests::receiver::{Fate, Post, Receiver};
+use spoor_tests::subscription::Subscription;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 const SECRET: &str = "a long random text";
 
@@ -171,4 +176,114 @@ fn a_file_of_authorities_that_is_none_is_refused_by_name() {
             other => panic!("{other}"),
         }
     }
+}
+
+/// One post in five fails, and not always before it was taken.
+fn unreliable(seed: u64) -> impl FnMut(usize) -> Fate + Send {
+    let mut dice = Dice::new(seed);
+    move |_| match dice.below(20) {
+        0 | 1 => Fate::Refuse,
+        2 => Fate::BreakOff,
+        3 => Fate::TakeUntold,
+        _ => Fate::Take,
+    }
+}
+
+/// Sends events of a few devices until the server is gone.
+fn send_until_killed(address: &str, sender: u64, numbers: &AtomicU64) {
+    let Ok(mut connection) = Connection::open(address) else { return };
+    loop {
+        let number = numbers.fetch_add(1, Ordering::Relaxed);
+        let kind = if number.is_multiple_of(5) { "purchase" } else { "page-view" };
+        let body = format!(
+            r#"{{"source":"web","session":"s-{sender}-{}","events":[{{"id":"m-{number}","type":"{kind}"}}]}}"#,
+            number % 5
+        );
+        match connection.ask("POST", "/api/v1/track", &body) {
+            Ok((status, answer)) => assert!(status == 200 || status == 503, "{status} {answer}"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Each post goes on where the one before it ended, or says the same again from its beginning, and is without gaps in
+/// `all`, the positions that are wanted. Returns the positions that were taken, each once.
+fn assert_resumed(posts: &[Post], all: &[u64]) -> Vec<u64> {
+    let mut taken: Vec<u64> = Vec::new();
+    let mut before: Option<(usize, usize)> = None;
+    for post in posts {
+        assert_signed(post);
+        let seqs = post.seqs();
+        let begin = all.iter().position(|seq| *seq == seqs[0]).unwrap();
+        let end = begin + seqs.len();
+        assert_eq!(all[begin..end], seqs, "a gap, or another order");
+        match before {
+            None => assert_eq!(begin, 0),
+            Some((again, further)) => {
+                assert!(
+                    begin == again || (begin == further && taken.len() == further),
+                    "{begin} after {again}..{further}"
+                );
+            }
+        }
+        before = Some((begin, end));
+        if matches!(post.fate, Fate::Take | Fate::TakeUntold) {
+            taken.extend(all.get(taken.len()..end).unwrap_or_default());
+        }
+    }
+    taken
+}
+
+/// `SPOOR_KILL_ROUNDS` says how often (25).
+#[test]
+fn a_server_that_is_killed_again_and_again_tells_everything_at_least_once_and_in_order() {
+    let rounds = std::env::var("SPOOR_KILL_ROUNDS").map_or(25, |text| text.parse::<u32>().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let (all, some) = (Receiver::start(unreliable(1)), Receiver::start(unreliable(2)));
+    let hook = |name: &str, url: &str, more: &str| {
+        format!("[webhooks.{name}]\nurl = \"{url}\"\nsecret = \"{SECRET}\"\n{more}\n")
+    };
+    let hooks = hook("all", &all.url, "") + &hook("some", &some.url, "events = [\"purchase\"]");
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_spoor-under-test"));
+    let mut server = process::Server::with(binary, dir.path().to_owned(), &hooks).unwrap();
+    let (numbers, mut dice) = (AtomicU64::new(1), Dice::new(3));
+    let mut rounds_with_posts = 0;
+    for _ in 0..rounds {
+        server.start().unwrap();
+        let address = server.address().unwrap();
+        let before = all.posts().len();
+        std::thread::scope(|scope| {
+            for sender in 0..3 {
+                let (address, numbers) = (&address, &numbers);
+                scope.spawn(move || send_until_killed(address, sender, numbers));
+            }
+            std::thread::sleep(Duration::from_millis(20 + dice.below(300)));
+            server.kill().unwrap();
+        });
+        rounds_with_posts += u32::from(all.posts().len() > before);
+    }
+    assert!(rounds_with_posts > rounds / 2, "{rounds_with_posts} of {rounds}: too little happened");
+
+    server.start().unwrap();
+    all.take_all();
+    some.take_all();
+    let target = "/api/v1/changes?until_now=true";
+    let changes = Subscription::open(&server.address().unwrap(), target, "").unwrap().rest().unwrap();
+    let changes: Vec<Value> = changes.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seq = |change: &Value| change["seq"].as_u64().unwrap();
+    let everything: Vec<u64> = changes.iter().map(seq).collect();
+    let is_purchase = |change: &&Value| change["event"]["type"] == "purchase";
+    let purchases: Vec<u64> = changes.iter().filter(is_purchase).map(seq).collect();
+    assert!(everything.len() > 200 && purchases.len() > 20, "{}", everything.len());
+    for (receiver, wanted) in [(&all, &everything), (&some, &purchases)] {
+        receiver.wait_for(*wanted.last().unwrap());
+        let posts = receiver.posts();
+        assert_eq!(assert_resumed(&posts, wanted), *wanted);
+        assert!(posts.iter().any(|post| post.fate != Fate::Take), "nothing failed");
+        // What was told is what happened, also where it was told before the kill that followed.
+        for change in posts.iter().flat_map(Post::changes) {
+            assert_eq!(change, changes[usize::try_from(seq(&change)).unwrap() - 1]);
+        }
+    }
+    server.kill().unwrap();
 }
