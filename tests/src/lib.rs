@@ -11,6 +11,7 @@
 //! - [`truth`] compares who is one profile with what is known of it from elsewhere.
 //! - [`world`] takes every sequence of a few steps in a small world, in memory, and compares with the model.
 //! - [`browser`] drives a real browser, [`site`] is the website that it visits, and [`visits`] what happens there.
+//! - [`libraries`] installs the genuine client libraries of other services.
 //! - [`kill`] kills a server under load and compares what is left with what its clients were told.
 //!
 //! Ids that a target draws are renamed in order of appearance before anything is compared, so that the
@@ -27,6 +28,7 @@ pub mod connection;
 pub mod crowd;
 pub mod history;
 pub mod kill;
+pub mod libraries;
 pub mod model;
 pub mod orders;
 pub mod receiver;
