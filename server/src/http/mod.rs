@@ -11,6 +11,7 @@ pub mod routes;
 pub mod targets;
 pub mod vendor_routes;
 
+mod accept;
 mod access;
 mod answer_body;
 mod caller;
