@@ -24,6 +24,7 @@ pub mod view;
 
 // From a request, or an act, to its effects.
 pub mod acts;
+mod blocking;
 mod choose;
 pub mod decide;
 mod event;
