@@ -86,6 +86,11 @@ pub enum Deed {
         /// The value.
         identifier: IdentifierNo,
     },
+    /// Takes links away that were not said again in time: nobody's act, and planned as one. Others of these stay.
+    Expire {
+        /// The links.
+        links: Vec<LinkKey>,
+    },
 }
 
 /// Why a deed cannot be done: a code and a sentence.
@@ -187,7 +192,8 @@ pub fn plan<V: View>(view: &V, registry: &Registry, deed: &Deed, stamp: Stamp) -
     if let Err(refusal) = planner.act(deed)? {
         return Ok(Err(refusal));
     }
-    planner.finish().map(Ok)
+    let end = if matches!(deed, Deed::Expire { .. }) { Effect::Expired } else { Effect::Acted };
+    planner.finish(end).map(Ok)
 }
 
 pub(super) struct Planner<'a, 'b, V> {
@@ -228,11 +234,12 @@ impl<V: View> Planner<'_, '_, V> {
             }
             Deed::Block { identifier } => self.block(identifier),
             Deed::Unblock { identifier } => self.unblock(*identifier),
+            Deed::Expire { links } => self.expire(links),
         }
     }
 
-    fn finish(mut self) -> Result<Plan, Error> {
-        self.decider.emit(Effect::Acted)?;
+    fn finish(mut self, end: Effect) -> Result<Plan, Error> {
+        self.decider.emit(end)?;
         let mut rests_on = Vec::new();
         let mut roots_after = Vec::new();
         for fragment in &self.touched {

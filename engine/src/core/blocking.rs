@@ -27,7 +27,7 @@ impl<V: View> Planner<'_, '_, V> {
             Some(code) => return Ok(refuse(code.as_str(), "the value identifies nobody as it is")),
         }
         let no = self.decider.number_identifier(identifier)?;
-        if self.decider.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?.blocked {
+        if self.decider.state.identifiers(&no)?.ok_or_else(|| missing("identifier"))?.blocked.is_some() {
             return Ok(refuse("blocked_already", "the value is blocked already"));
         }
         self.decider.emit(Effect::Blocked { identifier: no, blocked: true })?;
@@ -134,7 +134,7 @@ impl<V: View> Planner<'_, '_, V> {
     /// Links come back in the order in which they first joined. One that something decided since stands in the way
     /// of stays cut.
     pub(super) fn unblock(&mut self, identifier: IdentifierNo) -> Done {
-        if !self.decider.state.identifiers(&identifier)?.is_some_and(|row| row.blocked) {
+        if !self.decider.state.identifiers(&identifier)?.is_some_and(|row| row.blocked.is_some()) {
             return Ok(refuse("not_blocked", "the value is not blocked"));
         }
         self.decider.emit(Effect::Blocked { identifier, blocked: false })?;

@@ -28,6 +28,7 @@ mod blocking;
 mod choose;
 pub mod decide;
 mod event;
+mod expiry;
 pub mod identifiers;
 mod identity;
 mod lookup;
