@@ -14,7 +14,6 @@ use super::intake::{self, Form, Intake, Item};
 use super::metrics::{self, Metrics};
 use super::pages::{self, Question};
 use super::routes::{ActCall, Call, KeyRoute, Read, find};
-use super::source_of_key::SourceOfKey;
 use super::stream::{self, Surroundings, Terms};
 use super::tracker;
 use crate::access::keyring::{Caller, Keyring};
@@ -57,7 +56,6 @@ pub(super) struct Service {
     tls: bool,
     names: Names,
     access: Arc<Access>,
-    source_of_key: SourceOfKey,
     body_bytes: usize,
     body_decompressed_bytes: usize,
     body_timeout: Duration,
@@ -96,7 +94,6 @@ impl Service {
             tls: server.tls.is_some(),
             names: Names::new(server.listen.ip(), &server.hosts),
             access: Arc::new(Access::new(keyring, configuration)),
-            source_of_key: SourceOfKey::new(engine),
             body_bytes: server.body_bytes,
             body_decompressed_bytes: server.body_decompressed_bytes,
             body_timeout: Duration::from_millis(server.body_timeout_ms),
