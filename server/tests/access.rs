@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use spoor::settings::{Keys, SourceSettings};
 use spoor::{Event, TrackRequest};
 use spoor_client::{Connection, stream_with_key};
-use spoor_server::http::routes::ROUTES;
+use spoor_server::http::routes;
 use spoor_server::http::vendor_routes::VENDOR_ROUTES;
 use spoor_server::http::{ServeError, Server, serve};
 use spoor_server::settings::Configuration;
@@ -179,7 +179,7 @@ fn the_page_shows_what_every_route_says_to_every_kind_of_key() {
     let mut table = String::from(
         "| call | no key | write | read | admin | revoked | made up |\n|---|---|---|---|---|---|---|\n",
     );
-    for (method, path) in ROUTES.iter().chain(VENDOR_ROUTES).chain(&BESIDE) {
+    for (method, path) in routes::all().chain(VENDOR_ROUTES.iter().chain(&BESIDE).copied()) {
         let (target, headers, body) = sample(method, path);
         let mut row = format!("| `{method} {path}` |");
         for caller in &callers {
