@@ -2,12 +2,7 @@
 //! settings name that page and where they do not: each message is stored once, or none is and the page goes on.
 //!
 //! Needs Node.js with npm, and Chromium: tests/clients/README.md.
-#![expect(
-    clippy::panic,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test: a panic is its report"
-)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
 
 use serde_json::{Value, json};
 use spoor::settings::{Keys, SourceSettings};
