@@ -250,8 +250,8 @@ fn what_is_wrong_is_named() {
             "settings: identifiers.x.blocked_patterns: \"(\" is no regular expression: unclosed group",
         ),
         (
-            "[identifiers.x]\nexpires_after = \"1d\"",
-            "settings: identifiers.x.expires_after: not yet supported",
+            "[identifiers.x]\nexpires_after = \"999ms\"",
+            "settings: identifiers.x.expires_after: must lie between one second and 36500 days",
         ),
         (
             "[identification]\nevent = \"x\"",
