@@ -17,5 +17,6 @@ pub mod overlay;
 pub mod postings;
 pub mod published;
 pub mod record;
+pub mod resting;
 pub mod shards;
 pub mod writer;
