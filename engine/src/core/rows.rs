@@ -458,6 +458,8 @@ pub enum DirectKind {
     Hand,
     /// A blocked value had made them two on one device.
     Device,
+    /// A device handed itself over to another site.
+    Handover,
 }
 
 impl DirectKind {
@@ -468,6 +470,7 @@ impl DirectKind {
             Self::Session(_) => "session",
             Self::Hand => "hand",
             Self::Device => "device",
+            Self::Handover => "handover",
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum Call {
         /// `dry_run=true`: only say what it would do.
         dry_run: bool,
     },
+    /// `/api/v1/handover`
+    Handover(HandoverStep),
     /// `/api/v1/keys`
     Keys(KeyRoute),
     /// `GET /api/v1/changes`
@@ -47,6 +49,15 @@ pub enum Call {
     OpenApi,
     /// `GET /docs`
     Docs,
+}
+
+/// A side of a hand-over; the rest stands in the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandoverStep {
+    /// `POST /api/v1/handover`: a device asks for a token.
+    Give,
+    /// `POST /api/v1/handover/accept`: a page shows it.
+    Accept,
 }
 
 /// What is asked of keys, as far as path and method say it.
@@ -77,6 +88,8 @@ pub enum Need {
 pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/api/v1/track"),
     ("POST", "/api/v1/stream"),
+    ("POST", "/api/v1/handover"),
+    ("POST", "/api/v1/handover/accept"),
     ("GET", "/api/v1/profiles"),
     ("GET", "/api/v1/profiles/{id}"),
     ("GET", "/api/v1/profiles/{id}/events"),
@@ -175,6 +188,8 @@ impl Call {
             Self::Vendor(vendor) => vendor.route(),
             Self::Read(read) => read.route(),
             Self::Act { act, .. } => act.route(),
+            Self::Handover(HandoverStep::Give) => "/api/v1/handover",
+            Self::Handover(HandoverStep::Accept) => "/api/v1/handover/accept",
             Self::Keys(KeyRoute::List | KeyRoute::Add) => "/api/v1/keys",
             Self::Keys(KeyRoute::Revoke(_)) => "/api/v1/keys/{id}",
             Self::Changes(_) => "/api/v1/changes",
@@ -194,7 +209,8 @@ impl Call {
         match self {
             // History is not one source's word about now, and a check costs what reading the whole store costs.
             Self::Track(origin) | Self::Stream(origin) if origin.is_import() => Need::Admin,
-            Self::Track(_) | Self::Stream(_) => Need::Write,
+            // A device speaks for itself, as where it tracks.
+            Self::Track(_) | Self::Stream(_) | Self::Handover(_) => Need::Write,
             Self::Read(Read::Check) => Need::Admin,
             Self::Read(_) | Self::Changes(_) | Self::Metrics | Self::Status => Need::Read,
             Self::Act { .. } | Self::Keys(_) => Need::Admin,
@@ -211,7 +227,7 @@ impl Call {
     pub const fn is_for_pages(&self) -> bool {
         match self {
             Self::Track(origin) | Self::Stream(origin) => !origin.is_import(),
-            Self::Vendor(_) => true,
+            Self::Vendor(_) | Self::Handover(_) => true,
             // A page loads a script of another origin as any other; it does not read it.
             Self::Tracker => false,
             Self::Read(_)
@@ -262,6 +278,8 @@ impl ActCall {
             }
             Self::Whole(Act::Block { .. }) | Self::InBody(Unread::Block) => "/api/v1/blocked",
             Self::Whole(Act::Unblock { .. }) => "/api/v1/blocked/{identifier}",
+            // No path says it wholly: it comes as a token, by a call of its own.
+            Self::Whole(Act::Handover { .. }) => "/api/v1/handover/accept",
         }
     }
 }
@@ -300,6 +318,8 @@ pub(super) fn check_method(method: &Method, allow: &'static str) -> Result<(), P
 enum Shape<'a> {
     Track,
     Stream,
+    Handover,
+    HandoverAccept,
     Profiles,
     Profile(&'a str),
     ProfileEvents(&'a str),
@@ -339,6 +359,8 @@ impl Shape<'_> {
         match self {
             Self::Track
             | Self::Stream
+            | Self::Handover
+            | Self::HandoverAccept
             | Self::ProfileIdentifiers(_)
             | Self::Merges
             | Self::QuarantineEntry(_)
@@ -373,6 +395,8 @@ fn shape_of_v1<'a>(segments: &[&'a str]) -> Option<Shape<'a>> {
     Some(match segments {
         ["track"] => Shape::Track,
         ["stream"] => Shape::Stream,
+        ["handover"] => Shape::Handover,
+        ["handover", "accept"] => Shape::HandoverAccept,
         ["profiles"] => Shape::Profiles,
         ["profiles", id] if !id.is_empty() => Shape::Profile(id),
         ["profiles", id, "events"] => Shape::ProfileEvents(id),
@@ -407,6 +431,8 @@ fn call(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Call, Problem> 
     let call = match shape {
         Shape::Track => Call::Track(parameters.origin()?),
         Shape::Stream => Call::Stream(parameters.origin()?),
+        Shape::Handover => Call::Handover(HandoverStep::Give),
+        Shape::HandoverAccept => Call::Handover(HandoverStep::Accept),
         Shape::Keys => Call::Keys(KeyRoute::List),
         Shape::NewKey => Call::Keys(KeyRoute::Add),
         Shape::Key(id) => Call::Keys(KeyRoute::Revoke(id.to_owned())),
@@ -539,6 +565,12 @@ mod tests {
             ("GET", "/api/v1/track", "method_not_allowed POST"),
             ("POST", "/api/v1/stream?origin=import", "/api/v1/stream"),
             ("GET", "/api/v1/stream", "method_not_allowed POST"),
+            ("POST", "/api/v1/handover?key=x", "/api/v1/handover"),
+            ("POST", "/api/v1/handover/accept", "/api/v1/handover/accept"),
+            ("POST", "/api/v1/handover?profile=x", "parameter_unknown profile"),
+            ("GET", "/api/v1/handover", "method_not_allowed POST"),
+            ("GET", "/api/v1/handover/accept", "method_not_allowed POST"),
+            ("POST", "/api/v1/handover/", "route_unknown "),
             ("GET", "/api/v1/profiles/a%2Fb%20%C3%A4", "read a/b ä"),
             ("HEAD", "/api/v1/profiles/a", "read a"),
             ("GET", "/api/v1/profiles/space:1001", "read space:1001"),
