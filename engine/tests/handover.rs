@@ -1,5 +1,6 @@
 //! A device that hands itself over to another site: one record, which says the same live, rebuilt, decided again, to
 //! those who follow, and of the past.
+#![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
 
 use spoor::change::Happened;
 use spoor::model::{AsOf, LinkEnds, ReadError};
