@@ -72,7 +72,7 @@ fn it_is_the_same_whenever_and_however_it_is_read() {
         let as_of = AsOf { at: Some(Timestamp(at)), until: None };
         snapshot.profile_as_of(id, as_of).map(|profile| profile.ids)
     };
-    assert_eq!(ids_at(&shop, BEGIN.0 + 1).unwrap(), [shop.clone()]);
+    assert_eq!(ids_at(&shop, BEGIN.0 + 1).unwrap(), std::slice::from_ref(&shop));
     assert!(matches!(ids_at(&blog, BEGIN.0 + 1), Err(ReadError::NotFound)));
     assert_eq!(ids_at(&blog, BEGIN.0 + 2 * MINUTE_US).unwrap(), [shop.clone(), blog.clone()]);
     drop(snapshot);
