@@ -32,6 +32,8 @@ pub mod store;
 
 pub mod http;
 
+mod tls;
+
 pub mod webhooks;
 
 pub mod openapi;
