@@ -50,6 +50,12 @@ export interface Spoor {
   /** The customer's answers by purpose, as an event. `true` is "granted", `false` is "refused". */
   consent(answers: { [purpose: string]: "granted" | "refused" | boolean }): string | undefined;
 
+  /**
+   * The address with a token by which that site knows this device again, once and within a minute: for pages that
+   * navigate by themselves. The address alone where there is no id yet, no consent, or no answer in time.
+   */
+  handover(address: string | URL): Promise<string>;
+
   /** The ids of this device and this visit as far as there are any. */
   ids(): { profile: string | null; session: string | null };
 

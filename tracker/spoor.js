@@ -3,7 +3,8 @@
 //   <script>window.spoor = window.spoor || []</script>
 //   <script async src="https://spoor.example/spoor.js" data-source="web" data-key="KEY"></script>
 //
-// docs/tracker.md says what the attributes and the calls do; spoor.d.ts has their types. This file is served as it is.
+// docs/tracker.md says what the attributes and the calls do; spoor.d.ts has their types. It is served without
+// these comments.
 //
 // It keeps, in local storage under `spoor.SOURCE.`, or in memory where that is blocked:
 //   profile     the id that the server gave this device
@@ -19,6 +20,7 @@
 //    behind goes at once.
 // 4. Nothing is stored and nothing sent while standing() is not "granted".
 // 5. No call throws: a page does not break by what counts it.
+// 6. A visitor is never held up: a link is followed without a token where there is none in time.
 (() => {
   "use strict";
 
@@ -36,11 +38,20 @@
   const OUTLIVING_MAX_BYTES = 60_000;
   const QUEUE_MAX_EVENTS = 1_000;
   const HELD_MAX_EVENTS = 100;
+  const TOKEN_FRESH_MS = 45_000;
+  const HANDOVER_MAX_MS = 3_000;
 
   const said = script.dataset;
   const prefix = `spoor.${said.source || "default"}.`;
-  const address = new URL("api/v1/track", said.server ? said.server.replace(/\/*$/, "/") : script.src);
-  if (said.key) address.searchParams.set("key", said.key);
+  const base = said.server ? said.server.replace(/\/*$/, "/") : script.src;
+
+  // Text needs no leave from a server of another origin before it is sent.
+  function post(call, body, more) {
+    const address = new URL(`api/v1/${call}`, base);
+    if (said.key) address.searchParams.set("key", said.key);
+    const headers = { "Content-Type": "text/plain" };
+    return fetch(address, { method: "POST", headers, credentials: "omit", body, ...more });
+  }
 
   const draw = () =>
     Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -194,6 +205,7 @@
   }
 
   async function deliver() {
+    if (landed && standing() === "granted") await land();
     for (let batch; standing() === "granted" && Date.now() >= notBefore && (batch = pick()); ) await send(batch);
   }
 
@@ -219,15 +231,8 @@
       const body = new Blob([
         JSON.stringify({ source: said.source, session, profile: profile || undefined, sent_at, events }),
       ]);
-      // Text needs no leave from a server of another origin before it is sent.
-      const answer = await fetch(address, {
-        method: "POST",
-        headers: { "Content-Type": "text/plain" },
-        credentials: "omit",
-        keepalive: body.size < OUTLIVING_MAX_BYTES,
-        signal: flight.signal,
-        body,
-      });
+      const keepalive = body.size < OUTLIVING_MAX_BYTES;
+      const answer = await post("track", body, { keepalive, signal: flight.signal });
       settle({ person, profile, keys }, answer, await answer.json().catch(() => ({})));
     } catch {
       wait(0);
@@ -278,12 +283,85 @@
   // What waits when the page is left. It stays in the queue unless the answer still arrives.
   function leave() {
     arrive();
+    // Beside a hand-over that is being answered it would be another device. One that was not tried is given up.
+    if (landing && !memory.size) return;
+    landed = "";
     if (standing() !== "granted" || (Date.now() < notBefore && !memory.size)) return;
     for (let batch; (batch = pick(mine)); ) {
       // Beside an answer that is to bring the profile id, it would be another device.
       if (!batch.session && !batch.profile && flying.size && !memory.size) return;
       send(batch);
     }
+  }
+
+  // Handing over to other sites, and from them.
+
+  const hosts = (said.handover || "").match(/[^\s,]+/g) || [];
+  const carrying = (address, token) =>
+    token ? address.replace(/^[^#]*/, (all) => `${all}${all.includes("?") ? "&" : "?"}spoor_handover=${token}`) : address;
+
+  // Before anybody counts, or passes on, what stands in the address. Whoever is known here stays who they are.
+  let landed = "";
+  let landing = false;
+  const cleaned = location.href.replace(/([?&])spoor_handover=([^&#]*)(&?)/, (_, mark, token, more) => {
+    if (hosts.length && !load("profile") && !readCookie()) landed = token;
+    return more && mark;
+  });
+  try {
+    if (cleaned !== location.href) history.replaceState(history.state, "", cleaned);
+  } catch {
+    // A frame in a sandbox keeps its address.
+  }
+
+  // What the server says; nothing of it if it does not say so in time.
+  async function hear(call, body) {
+    const late = new Promise((done) => setTimeout(done, HANDOVER_MAX_MS, {}));
+    try {
+      const answer = post(call, JSON.stringify({ source: said.source, ...body }));
+      return await Promise.race([answer.then((answer) => answer.json()), late]);
+    } catch {
+      return {};
+    }
+  }
+
+  async function land() {
+    const [token, person] = [landed, load("person")];
+    landing = true;
+    const id = load("profile") ? "" : (await hear("handover/accept", { token })).profile?.id;
+    landed = "";
+    landing = false;
+    if (id && !load("profile") && person === load("person") && standing() === "granted") save("profile", id);
+  }
+
+  const ask = async (profile) =>
+    profile && standing() === "granted" ? (await hear("handover", { profile })).token : undefined;
+
+  const linked = (event) =>
+    event.composedPath().find((node) => node.href && node.host !== location.host && hosts.includes(node.host));
+
+  let ready = {};
+  let asked = 0;
+
+  // A link is pointed at, touched or focused before it is followed.
+  async function prepare(event) {
+    if (!linked(event) || Date.now() - asked < (ready.token ? TOKEN_FRESH_MS : RETRY_FIRST_MS)) return;
+    asked = Date.now();
+    const profile = load("profile");
+    ready = {};
+    ready = { profile, token: await ask(profile) };
+  }
+
+  // The link has the token only while it is followed: it may be copied before and after.
+  function carry(event) {
+    const link = linked(event);
+    const { profile, token } = ready;
+    const holds = token && profile === load("profile") && standing() === "granted";
+    if (!link || !holds || Date.now() - asked > TOKEN_FRESH_MS) return;
+    const href = link.getAttribute("href");
+    link.href = carrying(link.href, token);
+    setTimeout(() => link.setAttribute("href", href));
+    ready = {};
+    asked = 0;
   }
 
   // Page views.
@@ -369,6 +447,8 @@
       save("consent", "refused");
     },
 
+    handover: async (address) => carrying(String(address), await ask(load("profile"))),
+
     ids: () => ({ profile: load("profile"), session: readCookie() ?? null }),
 
     async flush() {
@@ -390,7 +470,12 @@
     failures = notBefore = 0;
     flush();
   });
+  if (hosts.length) {
+    for (const name of ["pointerover", "pointerdown", "focusin"]) addEventListener(name, prepare, true);
+    for (const name of ["click", "auxclick"]) addEventListener(name, carry, true);
+  }
   if (said.pages !== "off") follow();
   if (Array.isArray(earlier)) earlier.forEach(calls.push);
+  if (landed) flush();
   if (standing() === "granted" && kept("queue.").length) schedule();
 })();

@@ -1,4 +1,5 @@
-//! What a person decides about who is who, as plain data: undo, link, detach, decide, block.
+//! What a person decides about who is who, as plain data: undo, link, detach, decide, block; and what a device asks for
+//! that no event says: to be known again on another site.
 //!
 //! An act is one record of the log, like a request, and durable when it is answered.
 
@@ -8,7 +9,7 @@ use crate::model::Link;
 use bincode::{Decode, Encode};
 use std::fmt;
 
-/// Something that a person does to who is who.
+/// Something that is done to who is who: by a person, but for [`Act::Handover`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Act {
     /// Takes a merge back: its link is cut and, if the two are still joined, the fewest links that part them.
@@ -58,6 +59,12 @@ pub enum Act {
         /// `namespace:value`.
         identifier: String,
     },
+    /// Hands a device over to another site, where it is not known: makes a device, and a link of kind `handover` that
+    /// joins it to whoever holds the one that is named. Undone like any merge.
+    Handover {
+        /// An id of the device, one that the server made.
+        profile: String,
+    },
 }
 
 /// What an act did, or would do.
@@ -67,6 +74,8 @@ pub struct ActReply {
     pub seq: Option<EventSeq>,
     /// The merge that it made.
     pub merge: Option<String>,
+    /// The id of the device that it made; `None` for a preview too, which draws none that would hold.
+    pub created: Option<String>,
     /// The links that it took away.
     pub removed: Vec<Link>,
     /// The links that it made or restored.

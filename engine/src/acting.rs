@@ -16,7 +16,7 @@ use crate::model::ReadError;
 use crate::read::Snapshot;
 use crate::settings::Merges;
 use crate::store::record::RecordView;
-use crate::words::{merge_id, numbers_of_id};
+use crate::words::{key_text, merge_id, numbers_of_id};
 use std::collections::BTreeSet;
 
 /// Places of decisions that an undo does not retake, at most so many.
@@ -32,6 +32,7 @@ impl ActError {
         let field = match act {
             Act::Undo { .. } => "merge",
             Act::Merge { .. } => "other",
+            Act::Handover { .. } => "profile",
             Act::Decide { .. } => "quarantine",
             Act::Detach { .. } | Act::Attach { .. } | Act::Block { .. } | Act::Unblock { .. } => "identifier",
         };
@@ -105,6 +106,10 @@ impl Snapshot {
             }
             Act::Block { identifier } => Deed::Block { identifier: self.parsed_identifier(identifier)? },
             Act::Unblock { identifier } => Deed::Unblock { identifier: self.blocked_identifier(identifier)? },
+            Act::Handover { .. } => {
+                let found = Deed::of_handover(self.version()?, act)?;
+                found.ok_or_else(|| not_found("profile_unknown", "profile", "no device has this id"))?
+            }
         })
     }
 
@@ -290,6 +295,7 @@ impl Snapshot {
         Ok(ActReply {
             seq,
             merge: seq.filter(|_| plan.merged).map(|seq| merge_id(seq, 0)),
+            created: seq.and_then(|_| device_made(&plan.decision)),
             removed: links(&mut plan.removed.iter())?,
             // What is only planned has no row yet.
             added: if seq.is_some() {
@@ -363,6 +369,14 @@ impl Snapshot {
         }
         Ok(stand)
     }
+}
+
+/// The id of the device that an act made.
+fn device_made(decision: &Decision) -> Option<String> {
+    decision.effects.iter().find_map(|effect| match effect {
+        Effect::Device { key, .. } => Some(key_text(key)),
+        _ => None,
+    })
 }
 
 /// The effects of a decision that belong to one position.

@@ -2,7 +2,7 @@
 
 use crate::act::{Act, ActError, ActReply};
 use crate::check;
-use crate::core::acts::plan;
+use crate::core::acts::{Deed, plan};
 use crate::core::agents::Agents;
 use crate::core::decide::Stamp;
 use crate::core::names::Names;
@@ -209,6 +209,7 @@ impl Engine {
             let mut made = None;
             if dry_run || deed.is_large() {
                 let version = snapshot.version()?;
+                // What is planned here draws no id that holds: that is done by the writer.
                 let stamp = Stamp { received: self.inner.door.shared.clock.now(), entropy: 0 };
                 let view = Resting::over(version);
                 let planned = plan(&view, &self.inner.door.shared.registry, &deed, stamp)?;
@@ -220,12 +221,12 @@ impl Engine {
                 made = Some(Box::new(plan));
             }
             let encoded = Some(encoded.clone());
+            let entropy = if matches!(deed, Deed::Handover { .. }) { self.inner.entropy() } else { 0 };
             // Whoever is overtaken again and again is planned by the writer at last, while everyone waits.
             let insist = attempt >= ACT_MAX_ATTEMPTS;
-            let acted = self
-                .inner
-                .door
-                .ask(|done| Message::Act(Box::new(ActJob { encoded, deed, plan: made, insist, done })))?;
+            let acted = self.inner.door.ask(|done| {
+                Message::Act(Box::new(ActJob { encoded, deed, entropy, plan: made, insist, done }))
+            })?;
             match acted {
                 Acted::Done(seq, plan) => {
                     let stand = snapshot.not_retaken(&act, &plan)?;

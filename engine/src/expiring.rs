@@ -148,7 +148,8 @@ impl Sweep<'_> {
             drop(pinned);
             let (count, insist) = (plan.removed.len() as u64, attempt >= ACT_MAX_ATTEMPTS);
             let plan = Some(Box::new(plan));
-            let job = |done| Message::Act(Box::new(ActJob { encoded: None, deed, plan, insist, done }));
+            let job =
+                |done| Message::Act(Box::new(ActJob { encoded: None, deed, entropy: 0, plan, insist, done }));
             match self.door.ask(job)? {
                 Acted::Done(..) => {
                     self.expired += count;

@@ -4,8 +4,10 @@
 //! It reads the log and changes nothing. Each request is decided anew by the other rules, with the stamp of its
 //! record, on a state in memory that the requests before it made; then the ids of the two states are compared. What
 //! people decided by hand is left out and counted: their decisions were about profiles that the other rules may not
-//! have made. So is the end of sessions, which moves nobody. Links expire once, at the end.
+//! have made. So is the end of sessions, which moves nobody. Links expire once, at the end. A device that handed itself
+//! over does so by other rules too.
 
+use crate::act::Act;
 use crate::core::acts::{Deed, plan};
 use crate::core::agents::Agents;
 use crate::core::apply::missing;
@@ -86,7 +88,9 @@ fn replayed(
             break;
         }
         let view = RecordView::parse(record.bytes(), &version.path)?;
-        acts += u64::from(view.act(&version.path)?.is_some());
+        if let Some(act) = view.act(&version.path)? {
+            acts += u64::from(!hand_over(&mut state, registry, &act, view.stamp)?);
+        }
         let Some(request) = view.command(&version.path)? else { continue };
         // Ids of events were drawn and stored with them.
         match prepare(request, registry, agents, &mut Uuid::nil) {
@@ -95,6 +99,14 @@ fn replayed(
         }
     }
     Ok((state, acts, refused))
+}
+
+/// Does a hand-over by other rules; false if the act is another, or nothing has the id by these rules.
+fn hand_over(state: &mut MemoryState, registry: &Registry, act: &Act, stamp: Stamp) -> Result<bool, Error> {
+    let Some(deed) = Deed::of_handover(state, act)? else { return Ok(false) };
+    let Ok(plan) = plan(state, registry, &deed, stamp)? else { return Ok(false) };
+    state.apply(stamp.received, &plan.decision)?;
+    Ok(true)
 }
 
 fn profiles<V: View>(view: &V) -> Result<Profiles, Error> {

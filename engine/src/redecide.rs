@@ -7,8 +7,10 @@
 //! 2. It is decided with the stamp of its record, on a state that the decisions before it made.
 //! 3. The effects must be those of the record, all of them and in their order.
 //! 4. A record without a request is applied: when the clock was looked at (session ends) is not decided, and an act
-//!    was by a person.
+//!    was by a person. A hand-over names an id and nothing else, so it is planned again like a request.
 
+use crate::act::Act;
+use crate::core::acts::{Deed, plan};
 use crate::core::agents::Agents;
 use crate::core::memory::MemoryState;
 use crate::core::prepare::prepare;
@@ -57,10 +59,17 @@ fn same_again(
     agents: &Agents,
 ) -> Result<bool, Error> {
     let recorded = record.decision(&version.path)?;
-    if record.act(&version.path)?.is_some() {
-        // What an act names is looked up in a store, and its plan was checked when it was applied.
+    if let Some(act) = record.act(&version.path)? {
+        let same = match Deed::of_handover(state, &act)? {
+            Some(deed) => matches!(
+                plan(state, registry, &deed, record.stamp)?,
+                Ok(plan) if plan.decision == recorded
+            ),
+            // What another act names is looked up in a store, and its plan was checked when it was applied.
+            None => !matches!(act, Act::Handover { .. }),
+        };
         state.apply(record.stamp.received, &recorded)?;
-        return Ok(true);
+        return Ok(same);
     }
     let Some(request) = record.command(&version.path)? else {
         state.apply(record.stamp.received, &recorded)?;

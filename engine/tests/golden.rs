@@ -439,8 +439,14 @@ fn all_acts(values: &mut Values, stamp: Stamp) {
         ("decide", Act::Decide { quarantine: "q4-0".to_owned(), approve: true }),
         ("block", Act::Block { identifier: identifier.clone() }),
         ("unblock", Act::Unblock { identifier }),
+        ("handover", Act::Handover { profile: "p-1".to_owned() }),
     ] {
-        let decision = Decision { effects: vec![Effect::Acted] };
+        let mut effects = vec![Effect::Acted];
+        if matches!(act, Act::Handover { .. }) {
+            let (one, other, kind) = (FragmentNo(6), FragmentNo(7), DirectKind::Handover);
+            effects.insert(0, Effect::Direct { one, other, kind, time: TIME });
+        }
+        let decision = Decision { effects };
         let act_bytes = encode_act(&act);
         let bytes = encode_record(&mut Vec::new(), stamp, false, Cause::Act(&act_bytes), &decision).concat();
         let Some(kept) = values.bytes(&format!("record {name}"), &bytes) else { continue };

@@ -1,9 +1,9 @@
 //! Spoor as a server: HTTP, settings and the command line over the engine.
 //!
 //! In the order in which bytes pass: [`settings`] say what holds, [`http`] takes connections and bodies,
-//! [`protocol`] makes plain data of them, [`vendors`] of what the client libraries of other services send, [`store`] is
-//! what the engine is asked; [`openapi`] describes it all for programs, and [`webhooks`] pass on what happens. [`command`]
-//! is what a person types.
+//! [`protocol`] makes plain data of them, [`vendors`] of what the client libraries of other services send, [`handover`]
+//! is what a device carries to another site, [`store`] is what the engine is asked; [`openapi`] describes it all for
+//! programs, and [`webhooks`] pass on what happens. [`command`] is what a person types.
 //! Nothing here decides what a request means: that is the engine's.
 //!
 //! A server in one's own process, on a port that is free:
@@ -25,6 +25,8 @@ pub mod access;
 pub mod protocol;
 
 pub mod vendors;
+
+pub mod handover;
 
 pub mod store;
 

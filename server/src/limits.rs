@@ -71,6 +71,10 @@ pub const KEYS_MAX: usize = 1_000;
 /// How long a browser may remember what a page may send, in milliseconds: so long a change of `sources.NAME.origins`
 /// may go unseen by it.
 pub const PREFLIGHT_MAX_AGE_MS: u64 = 600_000;
+/// How long a token of a hand-over is good, in milliseconds: a click, and a page that loads slowly.
+pub const HANDOVER_LIFETIME_MS: u64 = 60_000;
+/// Tokens of hand-overs that are remembered as used, each for as long as it would be good; beyond, `overloaded`.
+pub const HANDOVERS_MAX_USED: usize = 65_536;
 /// Reads and acts at once; further ones wait. Each has a thread, since it may wait for the disk.
 pub const READS_MAX: usize = 32;
 /// What `Retry-After` says, in milliseconds: the writer empties a full mailbox in less.

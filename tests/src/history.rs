@@ -239,7 +239,7 @@ impl HistoryMaker {
             }
             20..50 if !self.nameless => {
                 let act = self.act();
-                let dry_run = self.dice.percent(15);
+                let dry_run = self.dice.percent(15) && !matches!(act, Act::Handover { .. });
                 steps.push(Step::Act(act.clone(), dry_run));
                 // What was announced is what is done.
                 if dry_run {
@@ -388,13 +388,14 @@ impl HistoryMaker {
         let (namespace, value) = self.identifier();
         let identifier = format!("{namespace}:{value}");
         let back = self.dice.below(4) + 1;
-        match self.dice.below(20) {
+        match self.dice.below(22) {
             0..6 => Act::Undo { merge: format!("m~{back}"), keep_apart: self.dice.percent(30) },
             6..9 => Act::Merge { profile: self.label(), other: self.label(), force: self.dice.percent(30) },
             9..12 => Act::Detach { profile: self.label(), identifier },
             12..14 => Act::Attach { profile: self.label(), identifier },
             14..17 => Act::Decide { quarantine: format!("q~{back}"), approve: self.dice.percent(60) },
             17 | 18 => Act::Block { identifier },
+            19 | 20 => Act::Handover { profile: self.label() },
             _ => Act::Unblock { identifier },
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long a connection may stay silent.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// What becomes of requests to track.
+/// What becomes of requests to track, and of those of hand-overs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Way {
     /// They are passed on, and so are the answers.
@@ -40,8 +40,12 @@ struct Shared {
     upstream: String,
     pages: HashMap<String, String>,
     way: Way,
+    /// The same of hand-overs.
+    handovers: Way,
     /// Bodies of the requests to track that arrived here, passed on or not.
     tracked: Vec<String>,
+    /// Method and target of all requests that arrived here.
+    asked: Vec<String>,
     closed: bool,
 }
 
@@ -72,6 +76,24 @@ impl Site {
     #[must_use]
     pub fn at(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// The same under the name of this machine: to a browser, another site.
+    #[must_use]
+    pub fn elsewhere(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.address.port())
+    }
+
+    /// From here on the calls of hand-overs go this way.
+    pub fn set_handovers(&self, way: Way) {
+        locked(&self.shared).handovers = way;
+    }
+
+    /// Method and target of each request so far that begins so, in the order of their arrival.
+    #[must_use]
+    pub fn asked(&self, beginning: &str) -> Vec<String> {
+        let asked = locked(&self.shared).asked.clone();
+        asked.into_iter().filter(|asked| asked.starts_with(beginning)).collect()
     }
 
     /// Puts a page there. Its path ends before the query.
@@ -125,7 +147,12 @@ fn answer(mut stream: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
         if path == "/api/v1/track" {
             shared.tracked.push(String::from_utf8_lossy(&request.body).into_owned());
         }
-        let way = if path == "/api/v1/track" { shared.way } else { Way::Open };
+        shared.asked.push(format!("{} {}", request.method, request.target));
+        let way = match path.as_str() {
+            "/api/v1/track" => shared.way,
+            "/api/v1/handover" | "/api/v1/handover/accept" => shared.handovers,
+            _ => Way::Open,
+        };
         (shared.pages.get(&path).cloned(), way, shared.upstream.clone())
     };
     if let Some(page) = page {

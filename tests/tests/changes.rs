@@ -98,7 +98,7 @@ fn random_act(dice: &mut Dice, lines: &[String]) -> Act {
     let identifier = links.next().unwrap_or_else(|| "email:ada@example.com".to_owned());
     let merges = lines.iter().flat_map(|line| parsed(line)["merges"].as_array().cloned().unwrap_or_default());
     let merges: Vec<String> = merges.filter_map(|of| of["merge"].as_str().map(str::to_owned)).collect();
-    match dice.below(7) {
+    match dice.below(8) {
         0 | 1 if !merges.is_empty() => {
             Act::Undo { merge: dice.pick(&merges).clone(), keep_apart: dice.percent(50) }
         }
@@ -113,6 +113,7 @@ fn random_act(dice: &mut Dice, lines: &[String]) -> Act {
             let blocked = blocked.and_then(|of| of["act"]["identifier"].as_str().map(str::to_owned));
             Act::Unblock { identifier: blocked.unwrap_or(identifier) }
         }
+        6 => Act::Handover { profile: profile(&some) },
         _ => Act::Merge { profile: profile(&some), other: profile(&any), force: true },
     }
 }

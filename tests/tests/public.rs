@@ -12,7 +12,7 @@
 
 use serde_json::Value;
 use spoor::settings::{Keys, NamespaceSettings, Sessions, SourceSettings};
-use spoor::{Event, Settings, Timestamp, TrackRequest};
+use spoor::{Act, Event, Settings, Timestamp, TrackRequest};
 use spoor_server::protocol::{public, write};
 use spoor_tests::target::{Embedded, Target};
 
@@ -58,11 +58,13 @@ struct World {
     told: Vec<String>,
 }
 
-/// What a visitor does; `profile` is the place of an id among those told.
+/// What a visitor does; `profile` is the place of an id among those told, and so is that of a device which is handed
+/// over before.
 #[derive(Debug, Clone)]
 struct Step {
     request: TrackRequest,
     profile: Option<usize>,
+    handed_over: Option<usize>,
 }
 
 const START_MS: i64 = 1_767_261_600_000;
@@ -89,6 +91,10 @@ impl World {
 
     /// What the visitor is told, with the place of each profile id instead of the id.
     fn answer(&mut self, step: &Step) -> Value {
+        if let Some(profile) = step.handed_over.and_then(|place| self.told.get(place).cloned()) {
+            let done = self.store.act(&Act::Handover { profile }, false).expect("a device");
+            self.told.push(done.created.expect("an id"));
+        }
         let mut request = step.request.clone();
         let known = step.profile.and_then(|place| self.told.get(place).cloned());
         request.profile = known.or(request.profile);
@@ -135,7 +141,9 @@ fn step(dice: &mut Dice, count: usize) -> Step {
     };
     let lost = (dice.throw(8) == 0).then(|| "undefined".to_owned());
     let source = Some(dice.one_of(&["open", "open", "gaps"]).to_owned());
+    let handed_over = (dice.throw(8) == 0).then(|| usize::try_from(dice.throw(6)).unwrap());
     Step {
+        handed_over,
         request: TrackRequest { source, session, profile: lost, events, ..TrackRequest::default() },
         profile,
     }

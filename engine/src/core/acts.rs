@@ -20,11 +20,13 @@ use super::rows::{DirectKind, LinkKey, LinkRow, ListKey, ListKind, PairKey, Stan
 use super::scratch::Scratch;
 use super::sources::Registry;
 use super::view::View;
+use crate::act::Act;
 use crate::error::Error;
-use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
+use crate::ids::{EventSeq, FragmentNo, IdentifierNo, ProfileKey};
 use crate::reply::LinkOutcome;
 use crate::settings::Merges;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// An act, with what it names looked up.
 #[derive(Debug, Clone)]
@@ -85,6 +87,11 @@ pub enum Deed {
     Unblock {
         /// The value.
         identifier: IdentifierNo,
+    },
+    /// Makes a device beside the holder of another.
+    Handover {
+        /// A fragment of the device that hands over.
+        fragment: FragmentNo,
     },
     /// Takes links away that were not said again in time: nobody's act, and planned as one. Others of these stay.
     Expire {
@@ -165,6 +172,17 @@ impl Plan {
 }
 
 impl Deed {
+    /// What an act comes to that names nothing but an id that the server made: a hand-over. `None` if it is another
+    /// act, or nothing has the id.
+    ///
+    /// # Errors
+    /// [`Error`] if the store could not be read.
+    pub fn of_handover<V: View>(view: &V, act: &Act) -> Result<Option<Self>, Error> {
+        let Act::Handover { profile } = act else { return Ok(None) };
+        let Ok(id) = Uuid::parse_str(profile.trim()) else { return Ok(None) };
+        Ok(view.server_ids(&id)?.map(|fragment| Self::Handover { fragment: *fragment }))
+    }
+
     /// Whether planning it may take long: it is then done before the writer is asked.
     #[must_use]
     pub const fn is_large(&self) -> bool {
@@ -234,6 +252,7 @@ impl<V: View> Planner<'_, '_, V> {
             }
             Deed::Block { identifier } => self.block(identifier),
             Deed::Unblock { identifier } => self.unblock(*identifier),
+            Deed::Handover { fragment } => self.hand_over(*fragment),
             Deed::Expire { links } => self.expire(links),
         }
     }
@@ -367,6 +386,24 @@ impl<V: View> Planner<'_, '_, V> {
         let time = self.decider.stamp.received;
         self.decider.emit(Effect::Direct { one, other, kind: DirectKind::Hand, time })?;
         self.decider.unite(left, right, JoinCause::Direct(pair))?;
+        Ok(Ok(()))
+    }
+
+    /// Nothing can stand between a person and a device that nobody has seen: no guard, no value, no limit.
+    fn hand_over(&mut self, fragment: FragmentNo) -> Done {
+        let device = fragment_row(self.decider.state, fragment)?.device;
+        let holder = self.holder_beside(fragment)?;
+        // Whoever can hand it over has its id.
+        self.decider.settle(device)?;
+        let root = self.root(holder)?;
+        self.touched.push(holder);
+        let key = ProfileKey::Server(self.decider.draw_id());
+        let made = self.decider.make_device(key, false, None)?;
+        let pair = PairKey::of(holder, made);
+        self.added.push(Ends::Pair(pair));
+        let time = self.decider.stamp.received;
+        self.decider.emit(Effect::Direct { one: holder, other: made, kind: DirectKind::Handover, time })?;
+        self.decider.unite(root, made, JoinCause::Direct(pair))?;
         Ok(Ok(()))
     }
 

@@ -65,7 +65,7 @@ impl<V: View> Planner<'_, '_, V> {
     }
 
     /// The fragment that holds the device of one.
-    fn holder_beside(&self, fragment: FragmentNo) -> Result<FragmentNo, Error> {
+    pub(super) fn holder_beside(&self, fragment: FragmentNo) -> Result<FragmentNo, Error> {
         let device = fragment_row(self.decider.state, fragment)?.device;
         Ok(self.decider.state.devices(&device)?.ok_or_else(|| missing("device"))?.holder)
     }

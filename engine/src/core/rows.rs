@@ -460,6 +460,8 @@ pub enum DirectKind {
     Hand,
     /// A blocked value had made them two on one device.
     Device,
+    /// A device handed itself over to another site.
+    Handover,
 }
 
 impl DirectKind {
@@ -470,6 +472,7 @@ impl DirectKind {
             Self::Session(_) => "session",
             Self::Hand => "hand",
             Self::Device => "device",
+            Self::Handover => "handover",
         }
     }
 }

@@ -146,6 +146,10 @@ impl Snapshot {
             return self.undone(seq, merge);
         }
         let mut happenings: Vec<Happening> = Vec::new();
+        happenings.extend(effects.iter().filter_map(|effect| match effect {
+            Effect::Device { fragment, .. } => Some(Happening::of("created", *fragment)),
+            _ => None,
+        }));
         let mut places: BTreeMap<FragmentNo, usize> = BTreeMap::new();
         for fragment in effects.iter().flat_map(|effect| changed_by(act, effect)).flatten() {
             places.entry(fragment).or_insert_with(|| {
@@ -311,13 +315,16 @@ pub(super) fn ends_of(cause: &JoinCause, effects: &[&Effect]) -> (FragmentNo, Fr
     }
 }
 
-/// The fragments that an effect of an act is about; of a merge by hand the one that was named first.
+/// The fragments that an effect of an act is about; of a merge by hand the one that was named first, of a hand-over the
+/// one that was there.
 fn changed_by(act: &Act, effect: &Effect) -> [Option<FragmentNo>; 2] {
     match effect {
         Effect::Loosen { ends: Ends::Identifier(key), .. } => [Some(key.fragment), None],
         Effect::Loosen { ends: Ends::Pair(pair), .. } => [Some(pair.one), Some(pair.other)],
         Effect::Link { fragment, .. } | Effect::Restore { fragment, .. } => [Some(*fragment), None],
-        Effect::Direct { one, .. } if matches!(act, Act::Merge { .. }) => [Some(*one), None],
+        Effect::Direct { one, .. } if matches!(act, Act::Merge { .. } | Act::Handover { .. }) => {
+            [Some(*one), None]
+        }
         Effect::Direct { one, other, .. } => [Some(*one), Some(*other)],
         _ => [None, None],
     }
@@ -345,5 +352,6 @@ pub(super) const fn name_of(act: &Act) -> &'static str {
         Act::Decide { approve: false, .. } => "rejected",
         Act::Block { .. } => "blocked",
         Act::Unblock { .. } => "unblocked",
+        Act::Handover { .. } => "handed_over",
     }
 }

@@ -101,11 +101,15 @@ impl Snapshot {
         Ok(link_from(self.link_ends(ends, &row)?, &row))
     }
 
-    /// The links that a plan adds, as they would be: an identifier may get its number by it.
+    /// The links that a plan adds, as they would be: an identifier may get its number by it. That of a device which
+    /// is still to be made is left out, since its id would be another.
     pub(crate) fn planned_links(&self, plan: &Plan) -> Result<Vec<Link>, Error> {
         let version = self.version()?;
         let mut links = Vec::new();
         for (ends, row) in &plan.added {
+            if matches!(ends, Ends::Pair(pair) if pair.other > version.counters.fragment) {
+                continue;
+            }
             let ends = match ends {
                 Ends::Identifier(key) if version.identifiers(&key.identifier)?.is_none() => {
                     LinkEnds::Identifier {

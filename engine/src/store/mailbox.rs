@@ -36,6 +36,8 @@ pub struct ActJob {
     pub encoded: Option<Vec<u8>>,
     /// What it is.
     pub deed: Deed,
+    /// Random bits for the id of a device that it makes.
+    pub entropy: u128,
     /// What it comes to, if that was worked out before.
     pub plan: Option<Box<Plan>>,
     /// Whether the writer must work it out if the plan does not hold any more.

@@ -235,7 +235,7 @@ impl Writer {
     /// Does what a person decided: a record and a group of its own.
     fn act(&mut self, job: ActJob) -> Result<(), Error> {
         let received = self.shared.clock.now().max(Timestamp(self.staging.counters.received.0 + 1));
-        let stamp = Stamp { received, entropy: 0 };
+        let stamp = Stamp { received, entropy: job.entropy };
         let mut plan = match job.plan {
             Some(plan) if plan.still_holds(&self.staging)? => plan,
             Some(_) if !job.insist => {

@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Uri};
-use spoor::settings::{DEFAULT_SOURCE, Keys, Settings};
+use spoor::settings::{DEFAULT_SOURCE, Keys, ProfileIds, Settings};
 use spoor::{Rejection, TrackRequest};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -201,6 +201,14 @@ impl Sender {
     /// # Errors
     /// `key_invalid`, `key_may_not`, `source_not_of_key`, `cross_origin`.
     pub(super) fn admit(&self, request: &mut TrackRequest) -> Result<(), Rejection> {
+        self.admit_source(&mut request.source)
+    }
+
+    /// The same of what names a source and is no request to track.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub(super) fn admit_source(&self, named: &mut Option<String>) -> Result<(), Rejection> {
         if self.caller.is_revoked() {
             return Err(Rejection { code: "key_invalid", message: REVOKED.to_owned(), field: None });
         }
@@ -211,19 +219,42 @@ impl Sender {
                 return Err(Rejection { code: "cross_origin", message, field: None });
             }
             Some(Right::Admin) => {}
-            Some(Right::Write(source)) => own(request, source)?,
+            Some(Right::Write(source)) => own(named, source)?,
             Some(Right::Read) | None => {
                 let message = "this call needs a write key".to_owned();
                 return Err(Rejection { code: "key_may_not", message, field: None });
             }
         }
-        let source = request.source.as_deref().map_or(DEFAULT_SOURCE, str::trim);
+        let source = named.as_deref().map_or(DEFAULT_SOURCE, str::trim);
         match &self.page {
             Some(page) if !self.access.pages.may_send(source, page) => {
                 Err(Rejection::new("cross_origin", "source", NOT_NAMED))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a source that hands no devices over, and none whose ids the server does not make.
+    ///
+    /// # Errors
+    /// `unknown_source`, `handover_source`.
+    pub(super) fn check_hands_over(&self, source: Option<&str>) -> Result<(), Rejection> {
+        let name = source.map_or(DEFAULT_SOURCE, str::trim);
+        let declared = &self.access.settings.sources;
+        let makes_ids = match declared.get(name) {
+            Some(source) => source.profile_ids == ProfileIds::Server && !source.server,
+            None if declared.is_empty() && name == DEFAULT_SOURCE => true,
+            None => {
+                let message = "the settings declare no such source";
+                return Err(Rejection::new("unknown_source", "source", message));
+            }
+        };
+        if makes_ids {
+            return Ok(());
+        }
+        let message =
+            "this source brings ids of its own, or speaks of many users: it has no device to hand over";
+        Err(Rejection::new("handover_source", "source", message))
     }
 
     /// What a stream is told that ends because its key does.
@@ -234,14 +265,14 @@ impl Sender {
 
 const REVOKED: &str = "the key was revoked, or nobody needed one when this began";
 
-fn own(request: &mut TrackRequest, source: &SourceName) -> Result<(), Rejection> {
-    match request.source.as_deref() {
+fn own(named: &mut Option<String>, source: &SourceName) -> Result<(), Rejection> {
+    match named.as_deref() {
         Some(named) if named.trim() != source.as_str() => {
             let message = format!("the key is for the source {source}, and this names another");
             Err(Rejection::new("source_not_of_key", "source", message))
         }
         _ => {
-            request.source = Some(source.as_str().to_owned());
+            *named = Some(source.as_str().to_owned());
             Ok(())
         }
     }

@@ -103,6 +103,20 @@ pub fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new("media_type_unsupported", "Content-Type must be application/json"))
 }
 
+/// Refuses a body that says to be something else than JSON or text: what a tracker sends beside its events.
+///
+/// # Errors
+/// `media_type_unsupported`.
+pub fn check_is_text(headers: &HeaderMap) -> Result<(), Problem> {
+    match form(headers) {
+        Ok(Form::Json) => Ok(()),
+        _ => {
+            let message = "Content-Type must be application/json or text/plain";
+            Err(Problem::new("media_type_unsupported", message))
+        }
+    }
+}
+
 const JSON: &str = "application/json";
 
 fn media_type(headers: &HeaderMap) -> &str {

@@ -4,6 +4,7 @@
 //! which the log explains.
 
 use crate::access::keyring::{ChangeError, Stranger};
+use crate::handover::Fault;
 use crate::limits::RETRY_AFTER_MS;
 use crate::protocol::write::ErrorBody;
 use hyper::StatusCode;
@@ -19,6 +20,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("consent_invalid", 400),
     ("decision_invalid", 400),
     ("encoding_invalid", 400),
+    ("handover_malformed", 400),
     ("host_missing", 400),
     ("json_duplicate_key", 400),
     ("json_invalid", 400),
@@ -40,6 +42,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("key_missing", 401),
     // They may not do this.
     ("cross_origin", 403),
+    ("handover_invalid", 403),
     ("key_may_not", 403),
     ("origin_forbidden", 403),
     ("source_not_of_key", 403),
@@ -48,6 +51,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("key_unknown", 404),
     ("merge_unknown", 404),
     ("not_found", 404),
+    ("profile_unknown", 404),
     ("quarantine_unknown", 404),
     ("route_unknown", 404),
     ("method_not_allowed", 405),
@@ -57,6 +61,8 @@ pub const CODES: &[(&str, u16)] = &[
     ("blocked", 409),
     ("blocked_already", 409),
     ("fragments_max", 409),
+    ("handover_expired", 409),
+    ("handover_used", 409),
     ("kept_apart", 409),
     ("keys_max", 409),
     ("merge_undone", 409),
@@ -77,6 +83,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("host_unknown", 421),
     // Well-formed, and not acceptable.
     ("at_before_beginning", 422),
+    ("handover_source", 422),
     ("id_empty", 422),
     ("id_too_long", 422),
     ("identifier_invalid", 422),
@@ -221,6 +228,21 @@ impl From<Stranger> for Problem {
         match stranger {
             Stranger::Missing => Self::new("key_missing", "this call needs a key: Authorization: Bearer KEY"),
             Stranger::Invalid => Self::new("key_invalid", "this is no key, or one that was revoked"),
+        }
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let refused = |code, message| Self::field(code, "token", message);
+        match fault {
+            Fault::Malformed => refused("handover_malformed", "this is no token of a hand-over"),
+            Fault::Invalid => {
+                refused("handover_invalid", "this server has not given this token since it was started")
+            }
+            Fault::Expired => refused("handover_expired", "a token is good for a minute"),
+            Fault::Used => refused("handover_used", "a token is good once"),
+            Fault::Full => Self::new("overloaded", "too many hand-overs at once; the token is still good"),
         }
     }
 }

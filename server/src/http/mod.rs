@@ -217,7 +217,8 @@ fn start(
     let listener = runtime.block_on(TcpListener::bind(wanted)).map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let service = Arc::new(Service::new(Arc::clone(&store), configuration, keyring, instance));
+    let service = Service::new(Arc::clone(&store), configuration, keyring, instance);
+    let service = Arc::new(service.map_err(ServeError::System)?);
     let settings = configuration.server.clone();
     runtime.spawn(tell_failure(Arc::clone(&store), stopped.clone()));
     let shown = renewal.as_ref().map(Renewal::shown);

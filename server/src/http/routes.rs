@@ -34,6 +34,8 @@ pub enum Call {
         /// `dry_run=true`: only say what it would do.
         dry_run: bool,
     },
+    /// `/api/v1/handover`
+    Handover(HandoverStep),
     /// `/api/v1/keys`
     Keys(KeyRoute),
     /// `GET /api/v1/changes`
@@ -52,6 +54,15 @@ pub enum Call {
     OpenApi,
     /// `GET /docs`
     Docs,
+}
+
+/// A side of a hand-over; the rest stands in the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandoverStep {
+    /// `POST /api/v1/handover`: a device asks for a token.
+    Give,
+    /// `POST /api/v1/handover/accept`: a page shows it.
+    Accept,
 }
 
 /// What is asked of keys, as far as path and method say it.
@@ -142,7 +153,8 @@ impl Call {
         match self {
             // History is not one source's word about now, and a check costs what reading the whole store costs.
             Self::Track(origin) | Self::Stream(origin) if origin.is_import() => Need::Admin,
-            Self::Track(_) | Self::Stream(_) => Need::Write,
+            // A device speaks for itself, as where it tracks.
+            Self::Track(_) | Self::Stream(_) | Self::Handover(_) => Need::Write,
             Self::Read(Read::Check) => Need::Admin,
             Self::Read(_) | Self::Changes(_) | Self::Metrics | Self::Status => Need::Read,
             Self::Act { .. } | Self::Keys(_) => Need::Admin,
@@ -159,7 +171,7 @@ impl Call {
     pub const fn is_for_pages(&self) -> bool {
         match self {
             Self::Track(origin) | Self::Stream(origin) => !origin.is_import(),
-            Self::Vendor(_) => true,
+            Self::Vendor(_) | Self::Handover(_) => true,
             // A page loads a script of another origin as any other; it does not read it.
             Self::Tracker => false,
             Self::Read(_)
@@ -282,6 +294,12 @@ mod tests {
             ("GET", "/api/v1/track", "method_not_allowed POST"),
             ("POST", "/api/v1/stream?origin=import", "/api/v1/stream"),
             ("GET", "/api/v1/stream", "method_not_allowed POST"),
+            ("POST", "/api/v1/handover?key=x", "/api/v1/handover"),
+            ("POST", "/api/v1/handover/accept", "/api/v1/handover/accept"),
+            ("POST", "/api/v1/handover?profile=x", "parameter_unknown profile"),
+            ("GET", "/api/v1/handover", "method_not_allowed POST"),
+            ("GET", "/api/v1/handover/accept", "method_not_allowed POST"),
+            ("POST", "/api/v1/handover/", "route_unknown "),
             ("GET", "/api/v1/profiles/a%2Fb%20%C3%A4", "read a/b ä"),
             ("HEAD", "/api/v1/profiles/a", "read a"),
             ("GET", "/api/v1/profiles/space:1001", "read space:1001"),

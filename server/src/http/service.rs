@@ -18,6 +18,7 @@ use super::stream::{self, Surroundings, Terms};
 use super::tracker;
 use crate::access::keyring::{Caller, Keyring};
 use crate::access::{KeyCall, SourceName};
+use crate::handover::Tokens;
 use crate::limits::{ACT_MAX_BYTES, PARSE_INLINE_MAX_BYTES, READS_MAX};
 use crate::openapi;
 use crate::protocol::act;
@@ -37,11 +38,13 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use serde::Serialize;
 use spoor::{Act, Error, Origin, Rejection, TrackRequest};
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
+mod handover;
 mod vendors;
 
 /// What is needed to answer.
@@ -55,6 +58,9 @@ pub(super) struct Service {
     /// Whether connections are encrypted without anybody in front.
     tls: bool,
     names: Names,
+    handovers: Tokens,
+    /// Since when the tokens' time is counted: it does not jump as the machine's clock does.
+    begun: Instant,
     access: Arc<Access>,
     body_bytes: usize,
     body_decompressed_bytes: usize,
@@ -76,16 +82,18 @@ type Answer = Response<AnswerBody>;
 
 impl Service {
     /// A service over `store`, for those whom `keyring` knows.
-    #[must_use]
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
     pub(super) fn new(
         store: Arc<dyn Store>,
         configuration: &Configuration,
         keyring: Arc<Keyring>,
         instance: String,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let Configuration { server, engine, .. } = configuration;
         let metrics = Arc::new(Metrics::new(Arc::clone(&store), configuration.data_dir.clone()));
-        Self {
+        Ok(Self {
             intake: Arc::new(Intake::new(Arc::clone(&store), engine, Arc::clone(&metrics))),
             feed: Feed::new(Arc::clone(&store), Arc::clone(&metrics)),
             metrics,
@@ -93,6 +101,8 @@ impl Service {
             instance,
             tls: server.tls.is_some(),
             names: Names::new(server.listen.ip(), &server.hosts),
+            handovers: Tokens::new()?,
+            begun: Instant::now(),
             access: Arc::new(Access::new(keyring, configuration)),
             body_bytes: server.body_bytes,
             body_decompressed_bytes: server.body_decompressed_bytes,
@@ -102,7 +112,7 @@ impl Service {
             budget: Budget::new(server.bodies_bytes),
             asked: Semaphore::new(READS_MAX),
             stopping: watch::Sender::new(false),
-        }
+        })
     }
 
     /// From here on `/readyz` says no, so that whoever balances load looks elsewhere, and streams end.
@@ -198,6 +208,7 @@ impl Service {
                 let act = act::read(unread, &self.small_body(request, sender.caller()).await?)?;
                 self.act(act, dry_run).await
             }
+            Call::Handover(step) => self.handover(step, request, sender).await,
             Call::Keys(route) => self.keys(route, request, sender.caller()).await,
             Call::Changes(following) => self.changes(request.headers(), following, sender.caller()),
             Call::Metrics => self.metrics().await,
@@ -232,7 +243,9 @@ impl Service {
                 self.names.check_page(request.uri(), request.headers())
             }
             // The key of an admin is no page's: if a browser sends it, it is not the page that has it.
-            Call::Track(_) | Call::Stream(_) if caller.has_key() && caller.source().is_none() => {
+            Call::Track(_) | Call::Stream(_) | Call::Handover(_)
+                if caller.has_key() && caller.source().is_none() =>
+            {
                 self.names.check_page(request.uri(), request.headers())
             }
             Call::Act { .. } | Call::Keys(KeyRoute::Add | KeyRoute::Revoke(_)) => {
@@ -337,8 +350,13 @@ impl Service {
 
     /// The body of a call that a person makes. Who has lost their key while it came may do nothing any more.
     async fn small_body(&self, request: Request<Incoming>, caller: &Caller) -> Result<Bytes, Problem> {
+        body::check_is_json(request.headers())?;
+        self.body_of(request, caller).await
+    }
+
+    /// The small body of a call, whatever it says to be.
+    async fn body_of(&self, request: Request<Incoming>, caller: &Caller) -> Result<Bytes, Problem> {
         let (head, incoming) = request.into_parts();
-        body::check_is_json(&head.headers)?;
         let encoding = Encoding::of(&head.headers)?;
         let mut share = self.budget.share();
         let most = ACT_MAX_BYTES.min(self.body_bytes);

@@ -66,6 +66,8 @@ pub fn act(act: &Act, dry_run: bool) -> ActRequest {
         }
         Act::Block { identifier } => ("blocked".to_owned(), Some(json!({"identifier": identifier}))),
         Act::Unblock { identifier } => (format!("blocked/{}", escaped(identifier)), None),
+        // No command makes it. Of its two calls this is the first: it asks for a token.
+        Act::Handover { profile } => ("handover".to_owned(), Some(json!({"profile": profile}))),
     };
     let keep_apart = matches!(act, Act::Undo { keep_apart: true, .. });
     let flag = |name, set: bool| (name, set.then(|| "true".to_owned()));

@@ -1,5 +1,5 @@
-//! The tracker for browsers, as it is served: `/spoor.js`, compressed once, and told apart by what is in it. Knows no
-//! store and no source: what a page is, its own attributes say. Called by the service.
+//! The tracker for browsers, as it is served: `/spoor.js`, without the comments of its source, which a page need not
+//! wait for, compressed once, and told apart by what is in it. Knows no store and no source: what a page is, its own attributes say. Called by the service.
 
 use super::answer_body::AnswerBody;
 use flate2::Compression;
@@ -15,7 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::LazyLock;
 
-const SCRIPT: &str = include_str!("../../../tracker/spoor.js");
+const SOURCE: &str = include_str!("../../../tracker/spoor.js");
 
 /// A day from the cache without a question, and a week more while the browser asks for a new one beside it: a page
 /// never waits for its tracker, and what an upgrade changes is everywhere after two visits.
@@ -31,17 +31,30 @@ struct Script {
 }
 
 static FORMS: LazyLock<Script> = LazyLock::new(|| {
+    let script = without_comments(SOURCE);
     let mut hasher = DefaultHasher::new();
-    SCRIPT.hash(&mut hasher);
+    script.hash(&mut hasher);
     let hash = hasher.finish();
     let tagged = |bytes: Bytes, form: &str| {
         HeaderValue::from_str(&format!("\"{hash:016x}{form}\"")).ok().map(|tag| (bytes, tag))
     };
-    let plain = Bytes::from_static(SCRIPT.as_bytes());
-    let gzip = compressed(SCRIPT.as_bytes()).and_then(|bytes| tagged(bytes.into(), "-gzip"));
+    let gzip = compressed(script.as_bytes()).and_then(|bytes| tagged(bytes.into(), "-gzip"));
+    let plain = Bytes::from(script);
     let plain = tagged(plain.clone(), "").unwrap_or((plain, HeaderValue::from_static("\"\"")));
     Script { plain, gzip }
 });
+
+/// The script without lines that are comments and nothing else, but for the first, which says what it is.
+fn without_comments(source: &str) -> String {
+    let mut script = String::with_capacity(source.len());
+    for (number, line) in source.lines().enumerate() {
+        if number == 0 || !line.trim_start().starts_with("//") {
+            script.push_str(line);
+            script.push('\n');
+        }
+    }
+    script
+}
 
 fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -130,9 +143,21 @@ mod tests {
         ] {
             let answer = asked(&[(ACCEPT_ENCODING, said)]);
             assert_eq!(answer.headers().contains_key(CONTENT_ENCODING), gzip, "{said}");
-            assert_eq!(length(&answer) < SCRIPT.len() as u64, gzip, "{said}");
+            assert_eq!(length(&answer) < FORMS.plain.0.len() as u64, gzip, "{said}");
         }
-        assert_eq!(length(&asked(&[])), SCRIPT.len() as u64);
+        assert_eq!(length(&asked(&[])), FORMS.plain.0.len() as u64);
+    }
+
+    #[test]
+    fn it_is_its_source_without_comments() {
+        assert_eq!(
+            without_comments("// What it is.\n// How.\na; // b\n\n  // c\n  d;\n"),
+            "// What it is.\na; // b\n\n  d;\n"
+        );
+        let script = std::str::from_utf8(&FORMS.plain.0).unwrap();
+        assert_eq!(script.lines().filter(|line| line.trim_start().starts_with("//")).count(), 1);
+        // A text over several lines might hold one that looks like a comment.
+        assert!(SOURCE.lines().all(|line| line.matches('`').count() % 2 == 0));
     }
 
     #[test]

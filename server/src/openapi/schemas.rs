@@ -108,6 +108,12 @@ fn sent() -> Value {
             }},
             "consents": {"type": ["object", "null"], "additionalProperties": {"enum": ["granted", "refused"]}}
         })),
+        "HandoverBody": closed(&["profile"], json!({"source": of("TextOrNull"), "profile": of("Id")})),
+        "HandoverAcceptBody": closed(&["token"], json!({"source": of("TextOrNull"), "token": text()})),
+        "HandoverToken": object(&["token", "expires_at"], json!({
+            "token": text(), "expires_at": of("Time")
+        })),
+        "HandedOver": object(&["profile"], json!({"profile": object(&["id"], json!({"id": text()}))})),
         "MergeBody": closed(&["profile", "other"], json!({
             "profile": of("Id"), "other": of("Id"), "force": {"type": "boolean"}
         })),

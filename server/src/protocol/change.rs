@@ -163,6 +163,7 @@ fn act_body(act: &Act) -> ActBody<'_> {
         Act::Block { identifier } | Act::Unblock { identifier } => {
             ActBody { identifier: Some(identifier), ..none }
         }
+        Act::Handover { profile } => ActBody { profile: Some(profile), ..none },
     }
 }
 

@@ -207,7 +207,8 @@ pub fn act_reply(reply: &ActReply) -> impl Serialize + use<'_> {
         after: Vec<Size<'a>>,
         not_retaken: Vec<u64>,
     }
-    let ActReply { seq, merge, removed, added, before, after, not_retaken } = reply;
+    // A device is made by a hand-over alone, which is answered in its own words.
+    let ActReply { seq, merge, created: _, removed, added, before, after, not_retaken } = reply;
     Body {
         seq: seq.map(|seq| seq.0),
         merge: merge.as_deref(),

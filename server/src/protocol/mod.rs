@@ -3,6 +3,7 @@
 pub mod act;
 pub mod change;
 pub mod compact;
+pub mod handover;
 pub mod identity;
 pub mod json;
 pub mod keys;

@@ -215,6 +215,7 @@ impl Store for Fake {
         Ok(ActReply {
             seq: (!dry_run).then_some(EventSeq(8)),
             merge: Some("m8-0".to_owned()),
+            created: None,
             removed: vec![identifier_link()],
             added: vec![direct_link()],
             before: vec![size(1), size(2)],

@@ -1,7 +1,7 @@
 //! What a person does to who is who.
 
 use super::resolve::Verdict;
-use super::{BlockedRow, Identifier, Input, LinkRow, LinkTo, Model, State};
+use super::{BlockedRow, Device, DeviceKey, Fragment, Identifier, Input, LinkRow, LinkTo, Model, State};
 use spoor::ids::EventSeq;
 use spoor::limits::{ID_MAX_BYTES, IDENTIFIER_MAX_BYTES, NAME_MAX_BYTES};
 use spoor::model::Link;
@@ -17,6 +17,8 @@ struct Doing {
     merge: Option<String>,
     /// Of the two profiles that became one: a fragment of the other, and their primary ids.
     joined: Option<(usize, Vec<String>)>,
+    /// The id of the device that it made.
+    created: Option<String>,
     /// The place in the log since which the profiles were one, where they are parted.
     one_since: Option<u64>,
 }
@@ -63,7 +65,12 @@ impl Model {
             seq: (!dry_run).then_some(EventSeq(after.sequence)),
             merge: after.merge_made().filter(|_| !dry_run),
             removed: after.shown_links(&doing.removed),
-            added: after.shown_links(&doing.added),
+            // Of a device that is still to be made nobody knows the id.
+            added: match doing.created {
+                Some(_) if dry_run => Vec::new(),
+                _ => after.shown_links(&doing.added),
+            },
+            created: doing.created.filter(|_| !dry_run),
             before: sizes,
             after: sizes_after,
             not_retaken,
@@ -84,6 +91,7 @@ impl Model {
             Act::Decide { quarantine, approve } => self.decide(quarantine, *approve, stamp),
             Act::Block { identifier } => self.block(identifier, stamp),
             Act::Unblock { identifier } => self.unblock(identifier, stamp),
+            Act::Handover { profile } => self.hand_over(profile, stamp),
         }
     }
 
@@ -396,6 +404,41 @@ impl Model {
         }
         self.note_of_value(stamp, "unblocked", (&identifier, &was), &doing.fragments);
         Ok(doing)
+    }
+
+    /// A device that nobody has seen, beside whoever holds the one that is named by an id of ours.
+    fn hand_over(&mut self, profile: &str, stamp: Timestamp) -> Result<Doing, ActError> {
+        let unknown = || missing("profile_unknown", "profile");
+        let named = self.fragment_by_id(profile.trim()).map_err(|_| unknown())?;
+        let device = self.fragments[named].device;
+        let brought = matches!(self.devices[device].key, DeviceKey::Client { .. });
+        if brought && self.devices[device].first == named {
+            return Err(unknown());
+        }
+        self.devices[device].provisional = false;
+        let holder = self.devices[device].holder;
+        let profiles = self.primary_id(holder);
+        let id = self.draw("profile");
+        let (device, made) = (self.devices.len(), self.fragments.len());
+        self.devices.push(Device { key: DeviceKey::Drawn, provisional: false, holder: made, first: made });
+        self.fragments.push(Fragment { device, id: id.clone(), created_at: stamp, switched: None });
+        self.note(stamp, "created", made, |_| {});
+        let link = self.direct_link(holder, made, "handover", stamp).expect("it is the first between them");
+        self.hold(link);
+        let merge = self.merged(link, [holder, made]);
+        self.note(stamp, "handed_over", holder, |row| {
+            row.other = Some(made);
+            row.merge = Some(merge.clone());
+            row.profiles = vec![profiles, id.clone()];
+        });
+        let created = Some(id);
+        Ok(Doing {
+            fragments: vec![holder],
+            added: vec![link],
+            merge: Some(merge),
+            created,
+            ..Doing::default()
+        })
     }
 
     /// The first merge that the act made which is being done.

@@ -20,6 +20,7 @@
 //! links P1                          and history P1, quarantine, explain P1 P2
 //! undo m#4-0 keep_apart             acts: undo, merge P1 P2 force, detach P1 email:…, attach P1 email:…,
 //! decide q#3-0 approve              decide … reject, block email:…, unblock email:…; dry_run only says what would be
+//! handover P1                       a device is known again on another site
 //! ```
 //!
 //! A value is a word, or JSON. A time without a date is of the scenario's first day, 2026-01-05, which begins

@@ -179,6 +179,7 @@ fn act(directive: &str, rest: &str) -> Result<Step, String> {
         }
         "block" => Act::Block { identifier: id(0)? },
         "unblock" => Act::Unblock { identifier: id(0)? },
+        "handover" => Act::Handover { profile: id(0)? },
         _ => return Err(format!("no such directive: {directive} {rest}")),
     };
     Ok(Step::Act(act, has("dry_run")))

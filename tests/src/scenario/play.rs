@@ -89,7 +89,8 @@ impl Player {
     /// Links that a person makes, or a block, are seen at the time of its receipt.
     fn without_times_of_acts(&self, answer: &str) -> String {
         let without = |line: &str| {
-            if !self.target.lacks(Need::Clock) || !(line.contains(" hand ") || line.contains(" device ")) {
+            let by_act = [" hand ", " device ", " handover "].iter().any(|kind| line.contains(kind));
+            if !self.target.lacks(Need::Clock) || !by_act {
                 return line.to_owned();
             }
             let is_time = |word: &&str| word.contains(':') && word.starts_with(|c: char| c.is_ascii_digit());
@@ -177,7 +178,9 @@ impl Player {
         let ids: Vec<&mut String> = match &mut act {
             Act::Undo { merge, .. } => vec![merge],
             Act::Merge { profile, other, .. } => vec![profile, other],
-            Act::Detach { profile, .. } | Act::Attach { profile, .. } => vec![profile],
+            Act::Detach { profile, .. } | Act::Attach { profile, .. } | Act::Handover { profile } => {
+                vec![profile]
+            }
             Act::Decide { quarantine, .. } => vec![quarantine],
             Act::Block { .. } | Act::Unblock { .. } => Vec::new(),
         };

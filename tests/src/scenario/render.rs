@@ -136,6 +136,9 @@ pub(super) fn act_reply(reply: &ActReply, names: &mut Names) -> Vec<String> {
     if let Some(merge) = reply.merge.as_ref().filter(|_| reply.seq.is_some()) {
         done += &format!(" {}", names.placed(merge));
     }
+    if let Some(created) = &reply.created {
+        done += &format!(" made {}", names.profile(created));
+    }
     let mut lines = vec![done];
     let preview = reply.seq.is_none();
     for (word, links) in [("removed", &reply.removed), ("added", &reply.added)] {
@@ -416,6 +419,7 @@ fn write_act(act: &Act) -> String {
         }
         Act::Block { identifier } => format!("block {identifier}"),
         Act::Unblock { identifier } => format!("unblock {identifier}"),
+        Act::Handover { profile } => format!("handover {profile}"),
     }
 }
 

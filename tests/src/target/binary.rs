@@ -3,7 +3,7 @@
 //! The binary is the one that `SPOOR_BIN` names, or the one that was built beside the tests. It has the
 //! machine's clock, so that scenarios that move the time are not for it.
 
-use super::http::{Backing, Http};
+use super::http::{Backing, Http, source_of_devices};
 use super::{Need, Target};
 use spoor::model::CheckReport;
 use spoor::settings::{Keys, Merges, Normalizer, ProfileIds, Sessions};
@@ -18,6 +18,7 @@ use tempfile::TempDir;
 pub struct Binary {
     directory: TempDir,
     child: Option<Child>,
+    source_of_devices: Option<String>,
 }
 
 impl Binary {
@@ -27,7 +28,8 @@ impl Binary {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("spoor.toml");
         std::fs::write(file, configuration(settings)).expect("a file of settings");
-        Box::new(Http::start(Self { directory, child: None }))
+        let source_of_devices = source_of_devices(settings);
+        Box::new(Http::start(Self { directory, child: None, source_of_devices }))
     }
 }
 
@@ -78,6 +80,10 @@ impl Backing for Binary {
 
     fn check(&mut self) -> Option<CheckReport> {
         None
+    }
+
+    fn source_of_devices(&self) -> Option<String> {
+        self.source_of_devices.clone()
     }
 }
 

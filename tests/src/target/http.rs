@@ -3,12 +3,15 @@
 use super::compact::{error_as_json, reply_as_json};
 use super::wire::{self, code, read_page};
 use super::{Need, Target};
-use serde_json::Value;
+use serde_json::{Value, json};
 use spoor::model::{
-    AsOf, BlockedValue, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile,
+    AsOf, BlockedValue, CheckReport, Explanation, HistoryEntry, Link, LinkEnds, Page, PageRequest, Profile,
     QuarantinedLink, ReadError, Session, StoredEvent,
 };
-use spoor::{Act, ActError, ActReply, Origin, Rejection, Reply, Timestamp, TrackRequest};
+use spoor::settings::ProfileIds;
+use spoor::{
+    Act, ActError, ActReply, Origin, ProfileSize, Rejection, Reply, Settings, Timestamp, TrackRequest,
+};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -35,6 +38,16 @@ pub(super) trait Backing {
 
     /// Verifies the store; `None` if it cannot be asked.
     fn check(&mut self) -> Option<CheckReport>;
+
+    /// A source of the settings whose devices can be handed over; `None` for the one that nobody declared.
+    fn source_of_devices(&self) -> Option<String>;
+}
+
+/// The first source that leaves its devices' ids to the server.
+pub(super) fn source_of_devices(settings: &Settings) -> Option<String> {
+    let mut sources = settings.sources.iter();
+    let found = sources.find(|(_, source)| source.profile_ids == ProfileIds::Server && !source.server);
+    found.map(|(name, _)| name.clone())
 }
 
 /// A server, and its clients' side.
@@ -44,6 +57,15 @@ pub(super) struct Http<B> {
     backing: B,
     /// Whether requests to track are sent in the compact form, and how many were.
     compact: Option<usize>,
+}
+
+fn size(profile: &Profile) -> ProfileSize {
+    ProfileSize {
+        primary_id: profile.primary_id.clone(),
+        ids: profile.fragments,
+        sessions: profile.counters.sessions,
+        events: profile.counters.events,
+    }
 }
 
 impl<B: Backing> Http<B> {
@@ -90,6 +112,52 @@ impl<B: Backing> Http<B> {
         self.backing.stop(gently);
         self.address = self.backing.start();
         self.wait_until_ready();
+    }
+
+    /// Both calls of a hand-over; what the answer does not tell is read, or follows from it.
+    fn hand_over(&mut self, profile: &str) -> Result<ActReply, ActError> {
+        let source = self.backing.source_of_devices();
+        let given = self.asked("/api/v1/handover", &json!({"source": source, "profile": profile}))?;
+        let body = json!({"source": source, "token": given["token"]});
+        let accepted = self.asked("/api/v1/handover/accept", &body)?;
+        let again = self.asked("/api/v1/handover/accept", &body);
+        assert!(
+            matches!(&again, Err(ActError::Conflict(rejection)) if rejection.code == "handover_used"),
+            "a token is good once: {again:?}"
+        );
+        let created = wire::text(&accepted["profile"]["id"]);
+        let newest = PageRequest { limit: 1, ..PageRequest::default() };
+        let told = self.profile_history(&created, &newest).expect("its history").items.remove(0);
+        let mut links = self.profile_links(&created, &PageRequest::default()).expect("its links").items;
+        links.retain(|link| {
+            matches!(&link.ends, LinkEnds::Profiles { kind: "handover", .. }) && link.first_seq == told.seq
+        });
+        let after = size(&self.profile(&created).expect("the new profile"));
+        // The new device brings nothing.
+        let before =
+            ProfileSize { primary_id: told.profiles[0].clone(), ids: after.ids - 1, ..after.clone() };
+        Ok(ActReply {
+            seq: Some(told.seq),
+            merge: told.merge,
+            created: Some(created),
+            removed: Vec::new(),
+            added: links,
+            before: vec![before],
+            after: vec![after],
+            not_retaken: Vec::new(),
+        })
+    }
+
+    fn asked(&self, path: &str, body: &Value) -> Result<Value, ActError> {
+        let (status, body) = self.ask("POST", path, &body.to_string()).expect("the server answers");
+        let body: Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{path}: {status} {body}"));
+        match status {
+            200 => Ok(body),
+            404 => Err(ActError::NotFound(rejection(&body))),
+            409 => Err(ActError::Conflict(rejection(&body))),
+            400 | 422 => Err(ActError::Rejected(rejection(&body))),
+            _ => panic!("{path}: {status} {body}"),
+        }
     }
 
     fn wait_until_ready(&self) {
@@ -257,6 +325,10 @@ impl<B: Backing> Target for Http<B> {
     }
 
     fn act(&mut self, act: &Act, dry_run: bool) -> Result<ActReply, ActError> {
+        if let Act::Handover { profile } = act {
+            assert!(!dry_run, "a hand-over has no preview over HTTP");
+            return self.hand_over(profile);
+        }
         let (method, path, body) = wire::write_act(act, encoded);
         let parameters =
             [("dry_run", dry_run), ("keep_apart", matches!(act, Act::Undo { keep_apart: true, .. }))];

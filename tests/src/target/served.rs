@@ -1,6 +1,6 @@
 //! The server in this process: HTTP in front of an engine whose clock the test moves.
 
-use super::http::{Backing, Http};
+use super::http::{Backing, Http, source_of_devices};
 use super::{Embedded, Need, Target};
 use spoor::model::CheckReport;
 use spoor::{Settings, Timestamp};
@@ -72,5 +72,9 @@ impl Backing for Served {
 
     fn check(&mut self) -> Option<CheckReport> {
         self.engine.check()
+    }
+
+    fn source_of_devices(&self) -> Option<String> {
+        source_of_devices(&self.configuration.engine)
     }
 }

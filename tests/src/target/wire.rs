@@ -243,7 +243,7 @@ fn codes(list: &Value) -> Vec<&'static str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(code).collect()
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("a text is missing: {value}")).to_owned()
 }
 

@@ -149,6 +149,7 @@ impl Place {
         let here = ActReply {
             seq: Some(self.state.counters().seq),
             merge: None,
+            created: None,
             removed: by_ends(plan.removed.iter().map(|ends| reader.link(*ends)).collect()),
             added: by_ends(plan.added.iter().map(|(ends, _)| reader.link(*ends)).collect()),
             before: reader.sizes(&plan.before),

@@ -5,7 +5,7 @@
 
 use super::operation::{Answer, Body, Operation, Parameter, Place};
 use super::route::{Maker, Route};
-use super::{ActCall, Call, KeyRoute, Read};
+use super::{ActCall, Call, HandoverStep, KeyRoute, Read};
 use crate::http::changes::Following;
 use crate::http::errors::Problem;
 use crate::http::parameters::Parameters;
@@ -117,6 +117,34 @@ pub(crate) const ROUTES: &[Route] = &[
             body: Body::Compact,
             answer: Answer::Compact,
             refused: &[403, 415],
+        },
+    ),
+    route(
+        "POST",
+        "/api/v1/handover",
+        |_, _| Ok(Call::Handover(HandoverStep::Give)),
+        Operation {
+            id: "handover",
+            group: TRACKING,
+            says: "Gives a device a token by which another site knows it again, once and within a minute.",
+            parameters: &[],
+            body: Body::Json("HandoverBody"),
+            answer: Answer::Json("HandoverToken"),
+            refused: &[404, 408, 413, 415, 422],
+        },
+    ),
+    route(
+        "POST",
+        "/api/v1/handover/accept",
+        |_, _| Ok(Call::Handover(HandoverStep::Accept)),
+        Operation {
+            id: "accept_handover",
+            group: TRACKING,
+            says: "Makes a device that is joined to the one that the token is of.",
+            parameters: &[],
+            body: Body::Json("HandoverAcceptBody"),
+            answer: Answer::Json("HandedOver"),
+            refused: &[404, 408, 409, 413, 415, 422],
         },
     ),
     route(

@@ -49,6 +49,7 @@ pub fn write_act(act: &Act, encoded: fn(&str) -> String) -> (&'static str, Strin
         }
         Act::Block { identifier } => post("blocked".to_owned(), json!({"identifier": identifier})),
         Act::Unblock { identifier } => delete(format!("blocked/{}", encoded(identifier))),
+        Act::Handover { profile } => post("handover".to_owned(), json!({"profile": profile})),
     }
 }
 
@@ -174,6 +175,7 @@ pub fn read_act_reply(value: &Value) -> ActReply {
     ActReply {
         seq: value["seq"].as_u64().map(EventSeq),
         merge: maybe(&value["merge"]),
+        created: None,
         removed: list(&value["removed"], read_link),
         added: list(&value["added"], read_link),
         before: list(&value["before"], size),
