@@ -22,7 +22,8 @@ pub struct Change {
     pub created: Vec<String>,
     /// Merges that it made, in order.
     pub merges: Vec<Merged>,
-    /// Of what a person decided: all profiles that it joined or parted, as they are after it.
+    /// Of what a person decided, and of links that expired: all profiles that it joined or parted, as they are after
+    /// it.
     pub profiles: Vec<ProfileIds>,
     /// Sessions that the server had made from inactivity and that a late event showed to be one.
     pub sessions_joined: Vec<SessionsJoined>,
@@ -40,6 +41,8 @@ pub enum Happened {
     SessionEnded(SessionEnded),
     /// A person decided who is who.
     Act(Acted),
+    /// Nobody said some links again in time.
+    LinksExpired(Vec<ExpiredLink>),
 }
 
 /// A stored event with what it brought and what became of that.
@@ -77,6 +80,15 @@ pub struct Acted {
     pub kind: &'static str,
     /// As it was asked for.
     pub act: crate::act::Act,
+}
+
+/// A link that expired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpiredLink {
+    /// Id of the fragment that carried it.
+    pub profile: String,
+    /// `namespace:value`.
+    pub identifier: String,
 }
 
 /// Two profiles became one.

@@ -11,6 +11,7 @@ use crate::core::prepare::{Command, prepare};
 use crate::core::sources::Registry;
 use crate::core::warm::{Found, Warmed, warm};
 use crate::error::{Error, TrackError};
+use crate::expiring;
 use crate::ids::EventSeq;
 use crate::limits::{ACT_MAX_ATTEMPTS, REQUEST_MAX_BYTES};
 use crate::model::{CheckReport, Figures, RulesPreview, Status};
@@ -21,8 +22,8 @@ use crate::reply::Reply;
 use crate::request::TrackRequest;
 use crate::settings::Settings;
 use crate::store::disk::{Disk, RealDisk};
-use crate::store::mailbox::{ActJob, Acted, Done, Message, Shared, TrackJob};
-use crate::store::opening::{Opened, Opening};
+use crate::store::mailbox::{ActJob, Acted, Done, Door, Message, TrackJob};
+use crate::store::opening::{Opened, Opening, spawn};
 use crate::store::record::{encode_act, encode_command};
 use crate::time::{Clock, SystemClock};
 use crate::{Rejection, words};
@@ -42,9 +43,10 @@ pub struct Engine {
 }
 
 struct Inner {
-    shared: Arc<Shared>,
-    mailbox: Sender<Message>,
+    door: Door,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// While it is there, links expire by themselves.
+    expiring: Mutex<Option<Sender<()>>>,
     agents: Agents,
     names: Names,
     warmed: Warmed,
@@ -114,12 +116,21 @@ impl Engine {
         let registry = Registry::new(&settings)?;
         let opening = opening(dir.as_ref(), &settings, &environment);
         let dir = opening.dir.clone();
-        let Opened { shared, mailbox, threads, pace: _ } = opening.open(registry)?;
+        let expires = environment.clock.passes() && registry.expires_soonest_ms().is_some();
+        let Opened { shared, mailbox, mut threads, pace: _ } = opening.open(registry)?;
+        let door = Door { shared, mailbox };
+        let mut expiring = None;
+        if expires {
+            let (stop, stopped) = bounded(0);
+            let door = door.clone();
+            threads.push(spawn("spoor-expiry", move || expiring::run(&door, &stopped))?);
+            expiring = Some(stop);
+        }
         let seeded = environment.seed.map(|seed| Mutex::new(StdRng::seed_from_u64(seed)));
         let inner = Inner {
-            shared,
-            mailbox,
+            door,
             threads: Mutex::new(threads),
+            expiring: Mutex::new(expiring),
             agents: Agents::default(),
             names: Names::default(),
             warmed: Warmed::default(),
@@ -141,7 +152,7 @@ impl Engine {
         self.submit(request, move |answer| drop(sender.send(answer)));
         match receiver.recv() {
             Ok(answer) => answer.map(|answer| answer.reply()),
-            Err(_) => Err(TrackError::Failed(self.inner.gone())),
+            Err(_) => Err(TrackError::Failed(self.inner.door.gone())),
         }
     }
 
@@ -152,7 +163,7 @@ impl Engine {
         F: FnOnce(Result<Answer, TrackError>) + Send + 'static,
     {
         let inner = &*self.inner;
-        let _sending = match inner.shared.sending() {
+        let _sending = match inner.door.shared.sending() {
             Ok(sending) => sending,
             Err(error) => return done(Err(TrackError::Failed(error))),
         };
@@ -174,10 +185,10 @@ impl Engine {
             done(result.map(|(command, outcome)| Answer { command, outcome }));
         });
         let job = TrackJob { command, entropy: inner.entropy(), absent, done };
-        match inner.mailbox.try_send(Message::Track(job)) {
+        match inner.door.mailbox.try_send(Message::Track(job)) {
             Ok(()) => {}
             Err(TrySendError::Full(message)) => refuse(message, Error::Overloaded),
-            Err(TrySendError::Disconnected(message)) => refuse(message, inner.gone()),
+            Err(TrySendError::Disconnected(message)) => refuse(message, inner.door.gone()),
         }
     }
 
@@ -197,8 +208,8 @@ impl Engine {
             let mut made = None;
             if dry_run || deed.is_large() {
                 let version = snapshot.version()?;
-                let stamp = Stamp { received: self.inner.shared.clock.now(), entropy: 0 };
-                let planned = plan(version, &self.inner.shared.registry, &deed, stamp)?;
+                let stamp = Stamp { received: self.inner.door.shared.clock.now(), entropy: 0 };
+                let planned = plan(version, &self.inner.door.shared.registry, &deed, stamp)?;
                 let plan = planned.map_err(|refusal| ActError::refused(&act, refusal))?;
                 if dry_run {
                     let stand = snapshot.not_retaken(&act, &plan)?;
@@ -206,11 +217,12 @@ impl Engine {
                 }
                 made = Some(Box::new(plan));
             }
-            let encoded = encoded.clone();
+            let encoded = Some(encoded.clone());
             // Whoever is overtaken again and again is planned by the writer at last, while everyone waits.
             let insist = attempt >= ACT_MAX_ATTEMPTS;
             let acted = self
                 .inner
+                .door
                 .ask(|done| Message::Act(Box::new(ActJob { encoded, deed, plan: made, insist, done })))?;
             match acted {
                 Acted::Done(seq, plan) => {
@@ -221,7 +233,7 @@ impl Engine {
                 Acted::Stale => {}
             }
         }
-        Err(ActError::Failed(self.inner.gone()))
+        Err(ActError::Failed(self.inner.door.gone()))
     }
 
     /// A snapshot of the present: everything acknowledged before this call.
@@ -238,19 +250,21 @@ impl Engine {
     }
 
     fn snapshot_for(&self, for_ever: bool) -> Result<Snapshot, Error> {
-        match self.inner.shared.closed() {
+        match self.inner.door.shared.closed() {
             Some(error) => Err(error),
-            None => Ok(Snapshot::new(&self.inner.shared, for_ever)),
+            None => Ok(Snapshot::new(&self.inner.door.shared, for_ever)),
         }
     }
 
-    /// Ends the sessions whose time has come by the clock, now rather than within the next second. Returns
-    /// how many ended; durable on return.
+    /// Ends the sessions whose time has come by the clock, now rather than within the next second, and takes away the
+    /// links that have expired. Returns how many sessions ended; durable on return.
     ///
     /// # Errors
     /// [`Error::Closed`], or what made the engine close.
     pub fn tick(&self) -> Result<u64, Error> {
-        self.inner.ask(Message::Tick)
+        let ended = self.inner.door.ask(Message::Tick)?;
+        expiring::sweep(&self.inner.door, None)?;
+        Ok(ended)
     }
 
     /// Writes what changed to the index and waits for it.
@@ -258,7 +272,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::tick`].
     pub fn checkpoint(&self) -> Result<(), Error> {
-        self.inner.ask(Message::Checkpoint)
+        self.inner.door.ask(Message::Checkpoint)
     }
 
     /// Verifies every invariant and computes the two digests, on a snapshot of the present. Reads the whole
@@ -281,7 +295,7 @@ impl Engine {
     /// [`Error`] if the log could not be read.
     pub fn decide_again(&self) -> Result<Option<EventSeq>, Error> {
         let snapshot = self.long_snapshot()?;
-        redecide::decide_again(snapshot.version()?, &self.inner.shared.registry, &self.inner.agents)
+        redecide::decide_again(snapshot.version()?, &self.inner.door.shared.registry, &self.inner.agents)
     }
 
     /// What the rules of `settings` (sources, namespaces, identification points) would have made of all that is
@@ -294,13 +308,14 @@ impl Engine {
     pub fn preview_rules(&self, settings: &Settings, listed_max: usize) -> Result<RulesPreview, Error> {
         let registry = Registry::new(settings)?;
         let snapshot = self.long_snapshot()?;
-        preview::preview(snapshot.version()?, &registry, &self.inner.agents, listed_max)
+        let now = self.inner.door.shared.clock.now();
+        preview::preview(snapshot.version()?, &registry, &self.inner.agents, now, listed_max)
     }
 
     /// The state in numbers. Costs nothing.
     #[must_use]
     pub fn status(&self) -> Status {
-        let version = self.inner.shared.published.current();
+        let version = self.inner.door.shared.published.current();
         let counters = &version.counters;
         let layers = &version.layers;
         let frozen = layers.frozen.as_ref().map_or(0, |frozen| frozen.bytes());
@@ -312,27 +327,27 @@ impl Engine {
             fragments: counters.fragment.0,
             profiles: counters.fragment.0 - counters.unions,
             overlay_bytes: (layers.active.bytes() + frozen) as u64,
-            mailbox_requests: self.inner.mailbox.len() as u64,
+            mailbox_requests: self.inner.door.mailbox.len() as u64,
         }
     }
 
     /// What was counted of the work since opening. Costs nothing.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        self.inner.shared.counting.read()
+        self.inner.door.shared.counting.read()
     }
 
     /// Calls `listener` with the last position that readers see, each time that there is a new one, until it answers
     /// false or the engine closes. It is called by the thread that makes groups durable, before those who wait are
     /// answered: it must be quick, and ask nothing of the engine.
     pub fn on_published(&self, listener: impl Fn(EventSeq) -> bool + Send + Sync + 'static) {
-        self.inner.shared.published.tell(Box::new(listener));
+        self.inner.door.shared.published.tell(Box::new(listener));
     }
 
     /// Why the engine takes nothing any more, if that is so.
     #[must_use]
     pub fn failure(&self) -> Option<Arc<str>> {
-        self.inner.shared.failure.lock().clone()
+        self.inner.door.shared.failure.lock().clone()
     }
 
     /// Finishes what was accepted, writes the index, seals the log, and lets go of the directory. Further
@@ -341,7 +356,8 @@ impl Engine {
     /// # Errors
     /// [`Error`] if something could not be written; nothing acknowledged is lost by it.
     pub fn close(&self) -> Result<(), Error> {
-        let result = self.inner.ask(Message::Close);
+        self.inner.expiring.lock().take();
+        let result = self.inner.door.ask(Message::Close);
         self.inner.join();
         result
     }
@@ -351,7 +367,7 @@ impl Engine {
     #[doc(hidden)]
     pub fn abandon(&self) {
         // It may have stopped already.
-        drop(self.inner.mailbox.send(Message::Abandon));
+        drop(self.inner.door.mailbox.send(Message::Abandon));
         self.inner.join();
     }
 
@@ -405,16 +421,17 @@ fn refuse(message: Message, error: Error) {
 
 impl Inner {
     fn prepare(&self, request: TrackRequest) -> Result<Command, Rejection> {
-        prepare(request, &self.shared.registry, &self.agents, &mut || {
+        prepare(request, &self.door.shared.registry, &self.agents, &mut || {
             uuid::Builder::from_random_bytes(self.entropy().to_le_bytes()).into_uuid()
         })
     }
 
     /// What is found now, and what is not in the index of now.
     fn look_up(&self, command: &mut Command) -> Result<(Found, EventSeq), Error> {
-        let version = self.shared.published.current();
+        let version = self.door.shared.published.current();
         let checkpoint = &version.layers.base.counters;
-        let found = warm(&*version, &self.shared.registry, &self.names, &self.warmed, checkpoint, command)?;
+        let found =
+            warm(&*version, &self.door.shared.registry, &self.names, &self.warmed, checkpoint, command)?;
         Ok((found, checkpoint.seq))
     }
 
@@ -425,19 +442,8 @@ impl Inner {
         }
     }
 
-    fn gone(&self) -> Error {
-        self.shared.closed().unwrap_or_else(|| Error::Closed { reason: "the writer is gone".into() })
-    }
-
-    fn ask<T>(&self, message: impl FnOnce(Sender<Result<T, Error>>) -> Message) -> Result<T, Error> {
-        let (sender, receiver) = bounded(1);
-        let sending = self.shared.sending()?;
-        self.mailbox.send(message(sender)).map_err(|_| self.gone())?;
-        drop(sending);
-        receiver.recv().map_err(|_| self.gone())?
-    }
-
     fn join(&self) {
+        self.expiring.lock().take();
         for thread in self.threads.lock().drain(..) {
             // A thread that panicked has said so on its own.
             drop(thread.join());
@@ -447,12 +453,13 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.expiring.get_mut().take();
         let threads = self.threads.get_mut();
         // The last clone may go with an answer, on the writer's own thread, which cannot wait for itself: it
         // finishes by itself when it finds that nobody can ask anything any more.
         let own = threads.iter().any(|thread| thread.thread().id() == std::thread::current().id());
         let (sender, _unheard) = bounded(1);
-        if !own && !threads.is_empty() && self.mailbox.send(Message::Close(sender)).is_ok() {
+        if !own && !threads.is_empty() && self.door.mailbox.send(Message::Close(sender)).is_ok() {
             self.join();
         }
     }

@@ -22,7 +22,8 @@
 //! # Threads
 //!
 //! An engine runs four: the writer, which decides every request in turn and syncs the log; one that writes
-//! checkpoints to the index; and two of the log, which prepare the next segment and compress full ones.
+//! checkpoints to the index; and two of the log, which prepare the next segment and compress full ones. Where links
+//! of a namespace expire, a fifth looks for those.
 //! There is no async runtime: [`Engine::track`] blocks its caller, and [`Engine::submit`] calls back. Many
 //! callers at once share one sync, so that it pays to send from many threads, or to submit without waiting.
 //!
@@ -52,6 +53,7 @@ pub mod store;
 mod acting;
 mod check;
 mod engine;
+mod expiring;
 mod preview;
 mod read;
 mod redecide;

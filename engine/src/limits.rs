@@ -66,6 +66,12 @@ pub const IDENTIFICATION_MAX_POINTS: usize = 1_000;
 pub const SESSION_MAX_OTHER_PROFILES: usize = 3;
 /// Longest inactivity timeout, in milliseconds (7 days).
 pub const INACTIVITY_MAX_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+/// The shortest time after which a link may expire: one second, since nobody looks more often.
+pub const EXPIRY_MIN_MS: u64 = 1_000;
+/// The longest: a hundred years.
+pub const EXPIRY_MAX_MS: u64 = 36_500 * 24 * 60 * 60 * 1_000;
+/// Links that expire by one record, at most.
+pub const EXPIRE_MAX_LINKS: usize = 256;
 /// Shortest inactivity timeout, in milliseconds.
 pub const INACTIVITY_MIN_MS: i64 = 1_000;
 /// Clock differences up to this, in milliseconds, are the network's and are not corrected.

@@ -101,6 +101,8 @@ pub enum LinkState {
     Quarantined,
     /// The decision was against it.
     Rejected,
+    /// It was not said again in time.
+    Expired,
 }
 
 impl LinkState {
@@ -114,6 +116,7 @@ impl LinkState {
             Self::Suspended => "suspended",
             Self::Quarantined => "quarantined",
             Self::Rejected => "rejected",
+            Self::Expired => "expired",
         }
     }
 }
@@ -125,7 +128,7 @@ pub struct HistoryEntry {
     pub seq: EventSeq,
     /// When it was received.
     pub at: Timestamp,
-    /// What: `created`, `attached`, `known`, `merged`, `switched`, `refused`, `quarantined`, or the name of an act.
+    /// What: `created`, `attached`, `known`, `merged`, `switched`, `refused`, `quarantined`, `expired`, or the name of an act.
     pub kind: &'static str,
     /// The fragment's id.
     pub profile: String,
@@ -173,6 +176,19 @@ pub struct QuarantinedLink {
     pub at: Timestamp,
     /// Primary id of the profile that it would join, if there is one.
     pub other: Option<String>,
+}
+
+/// A value that a person blocked, and that is blocked still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockedValue {
+    /// `namespace:value`.
+    pub identifier: String,
+    /// The act that blocked it.
+    pub seq: EventSeq,
+    /// When that was done.
+    pub at: Timestamp,
+    /// How many links to it are suspended.
+    pub suspended: u64,
 }
 
 /// Counters of a profile: exact, each event and each session id once.

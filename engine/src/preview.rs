@@ -4,10 +4,12 @@
 //! It reads the log and changes nothing. Each request is decided anew by the other rules, with the stamp of its
 //! record, on a state in memory that the requests before it made; then the ids of the two states are compared. What
 //! people decided by hand is left out and counted: their decisions were about profiles that the other rules may not
-//! have made. So is the end of sessions, which moves nobody.
+//! have made. So is the end of sessions, which moves nobody. Links expire once, at the end.
 
+use crate::core::acts::{Deed, plan};
 use crate::core::agents::Agents;
 use crate::core::apply::missing;
+use crate::core::decide::Stamp;
 use crate::core::memory::MemoryState;
 use crate::core::prepare::prepare;
 use crate::core::root::{fragment_row, oldest_of, root_of};
@@ -19,6 +21,7 @@ use crate::ids::{EventSeq, FragmentNo, ProfileKey};
 use crate::model::RulesPreview;
 use crate::store::layers::Version;
 use crate::store::record::RecordView;
+use crate::time::Timestamp;
 use crate::words::key_text;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -31,9 +34,11 @@ pub(crate) fn preview(
     version: &Version,
     registry: &Registry,
     agents: &Agents,
+    now: Timestamp,
     listed_max: usize,
 ) -> Result<RulesPreview, Error> {
-    let (state, acts_left_out, requests_refused) = replayed(version, registry, agents)?;
+    let (mut state, acts_left_out, requests_refused) = replayed(version, registry, agents)?;
+    expire(&mut state, registry, now)?;
     let (before, after) = (profiles(version)?, profiles(&state)?);
     let joined = several(&before, &after);
     let parted = several(&after, &before);
@@ -50,6 +55,20 @@ pub(crate) fn preview(
         joined: joined.into_values().take(listed_max).collect(),
         parted: parted.into_values().take(listed_max).collect(),
     })
+}
+
+/// Takes away what has expired at `now`. Until then a link held longer than it would have, which moves nobody who is
+/// one with the others by then all the same.
+fn expire(state: &mut MemoryState, registry: &Registry, now: Timestamp) -> Result<(), Error> {
+    if registry.expires_soonest_ms().is_none() {
+        return Ok(());
+    }
+    let deed = Deed::Expire { links: state.link_keys() };
+    let stamp = Stamp { received: now, entropy: 0 };
+    match plan(state, registry, &deed, stamp)? {
+        Ok(plan) => state.apply(now, &plan.decision),
+        Err(_) => Ok(()),
+    }
 }
 
 /// The state that the requests make by `registry`, how many acts were left out, and how many requests these rules

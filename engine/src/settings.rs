@@ -160,6 +160,9 @@ pub struct NamespaceSettings {
     pub blocked: Vec<String>,
     /// Regular expressions; a normalised value that one of them matches anywhere identifies nobody.
     pub blocked_patterns: Vec<String>,
+    /// A link expires so many milliseconds after the latest event time at which it was said; `None`: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_after_ms: Option<u64>,
 }
 
 impl Default for NamespaceSettings {
@@ -173,6 +176,7 @@ impl Default for NamespaceSettings {
             merges: Merges::Always,
             blocked: Vec::new(),
             blocked_patterns: Vec::new(),
+            expires_after_ms: None,
         }
     }
 }

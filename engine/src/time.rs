@@ -90,6 +90,12 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present. May go back; the engine's stamps never do.
     fn now(&self) -> Timestamp;
+
+    /// Whether time passes by itself. Where it does not, nothing happens by itself either: whoever sets the clock says
+    /// by [`crate::Engine::tick`] when to look for links that have expired.
+    fn passes(&self) -> bool {
+        true
+    }
 }
 
 /// The clock of the machine.
@@ -128,6 +134,10 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
+    fn passes(&self) -> bool {
+        false
     }
 }
 

@@ -304,6 +304,26 @@ fn identity_effects() -> Vec<Effect> {
     effects
 }
 
+/// Those that came after the records of the first version were kept.
+fn later_effects() -> Vec<Effect> {
+    let late = LinkResult {
+        namespace: "number".into(),
+        value: "7".into(),
+        outcome: LinkOutcome::Refused,
+        code: Some(LinkCode::Expired),
+        merge: None,
+        sides: None,
+        from: None,
+        entry: None,
+    };
+    let ends = Ends::Identifier(Sample::sample());
+    vec![
+        Effect::Identified { fragment: Some(FragmentNo(6)), results: vec![late] },
+        Effect::Loosen { ends, standing: Standing::Expired },
+        Effect::Expired,
+    ]
+}
+
 /// Place and name of a variant. A new one does not compile here, and then needs a sample above.
 const fn variant(effect: &Effect) -> (usize, &'static str) {
     match effect {
@@ -334,17 +354,18 @@ const fn variant(effect: &Effect) -> (usize, &'static str) {
         Effect::Regroup { .. } => (24, "Regroup"),
         Effect::Acted => (25, "Acted"),
         Effect::Ruled(_) => (26, "Ruled"),
+        Effect::Expired => (27, "Expired"),
     }
 }
 
 fn all_effects(values: &mut Values) {
     let mut seen = BTreeMap::new();
-    for effect in effects() {
+    for effect in effects().into_iter().chain(later_effects()) {
         let (place, name) = variant(&effect);
         let count = seen.entry(place).and_modify(|count| *count += 1).or_insert(1);
         values.value(&format!("effect {name} {count}"), &effect);
     }
-    assert!(seen.keys().copied().eq(0..seen.len()) && seen.len() == 27, "a variant has no sample: {seen:?}");
+    assert!(seen.keys().copied().eq(0..seen.len()) && seen.len() == 28, "a variant has no sample: {seen:?}");
 }
 
 fn request() -> TrackRequest {
@@ -464,7 +485,7 @@ samples! {
     ClientIdRow => ClientIdRow(vec![(SpaceNo(2), FragmentNo(6)), (SpaceNo(3), FragmentNo(100_000))]);
     IdentifierNo => IdentifierNo(110_000);
     IdentifierKey => IdentifierKey { namespace: NamespaceNo(2), value: "ada@example.com".into() };
-    IdentifierRow => IdentifierRow { key: Sample::sample(), owner: Some(FragmentNo(6)), links: 300, blocked: true };
+    IdentifierRow => IdentifierRow { key: Sample::sample(), owner: Some(FragmentNo(6)), links: 300, blocked: Some(EventSeq(4)) };
     LinkKey => LinkKey { fragment: FragmentNo(6), identifier: IdentifierNo(110_000) };
     PairKey => PairKey::of(FragmentNo(100_000), FragmentNo(6));
     LinkRow => LinkRow {

@@ -3,8 +3,8 @@
 
 use spoor::change::Change;
 use spoor::model::{
-    AsOf, CheckReport, Explanation, Figures, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
-    ReadError, Session, Status, StoredEvent,
+    AsOf, BlockedValue, CheckReport, Explanation, Figures, HistoryEntry, Link, Page, PageRequest, Profile,
+    QuarantinedLink, ReadError, Session, Status, StoredEvent,
 };
 use spoor::{Act, ActError, ActReply, Engine, Error, EventSeq, Reply, TrackError, TrackRequest};
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub trait Store: Send + Sync + 'static {
     fn profile_links(&self, id: &str, page: &PageRequest) -> Result<Page<Link>, ReadError>;
     fn profile_history(&self, id: &str, page: &PageRequest) -> Result<Page<HistoryEntry>, ReadError>;
     fn quarantine(&self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError>;
+    fn blocked(&self, page: &PageRequest) -> Result<Page<BlockedValue>, ReadError>;
     fn explain(&self, from: &str, to: &str) -> Result<Explanation, ReadError>;
     fn session(&self, id: &str) -> Result<Session, ReadError>;
     fn session_events(&self, id: &str, page: &PageRequest) -> Result<Page<StoredEvent>, ReadError>;
@@ -82,6 +83,10 @@ impl Store for Engine {
 
     fn quarantine(&self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
         self.snapshot()?.quarantine(page)
+    }
+
+    fn blocked(&self, page: &PageRequest) -> Result<Page<BlockedValue>, ReadError> {
+        self.snapshot()?.blocked(page)
     }
 
     fn explain(&self, from: &str, to: &str) -> Result<Explanation, ReadError> {

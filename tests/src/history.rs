@@ -18,6 +18,8 @@ const SESSIONS: u64 = 5;
 const CLIENT_IDS: u64 = 4;
 const LABELS: u64 = 12;
 const TIMEOUT_MS: i64 = 1_799_500;
+/// After so long a link expires that is not said again.
+const LEASE_MS: u64 = 5_399_499;
 /// Replays that shortening a history may take.
 const SHORTENING_MAX_PLAYS: usize = 400;
 
@@ -120,6 +122,8 @@ fn namespaces() -> BTreeMap<String, NamespaceSettings> {
         ("sworn", NamespaceSettings { merges: Merges::Verified, ..namespace(5) }),
         ("noted", NamespaceSettings { merges: Merges::Never, values_per_profile: 2, ..namespace(6) }),
         ("seat", NamespaceSettings { unique: true, merges: Merges::Verified, ..namespace(7) }),
+        ("lease", NamespaceSettings { expires_after_ms: Some(LEASE_MS), ..namespace(8) }),
+        ("pass", NamespaceSettings { unique: true, expires_after_ms: Some(LEASE_MS), ..namespace(9) }),
     ];
     namespaces.extend(more.map(|(name, namespace)| (name.to_owned(), namespace)));
     if let Some(email) = namespaces.get_mut("email") {
@@ -130,7 +134,7 @@ fn namespaces() -> BTreeMap<String, NamespaceSettings> {
 }
 
 /// Namespaces, and how their values begin.
-const VALUES: [(&str, &str, &str); 7] = [
+const VALUES: [(&str, &str, &str); 9] = [
     ("user_id", "u-", ""),
     ("email", "u", "@example.com"),
     ("badge", "b-", ""),
@@ -138,6 +142,8 @@ const VALUES: [(&str, &str, &str); 7] = [
     ("sworn", "s-", ""),
     ("noted", "n-", ""),
     ("seat", "t-", ""),
+    ("lease", "l-", ""),
+    ("pass", "p-", ""),
 ];
 
 /// A history of so many requests, and at its end a look at everything.
@@ -180,7 +186,9 @@ fn reads() -> Vec<Step> {
         let values = (0..4).map(|number| format!("{namespace}:{begin}{number}{end}"));
         steps.extend(values.map(|value| Step::Identifier(value, AsOf::default())));
     }
-    steps.push(Step::Pages(PageOf::Quarantine, "-".to_owned(), PageRequest::default()));
+    for of in [PageOf::Quarantine, PageOf::Blocked] {
+        steps.push(Step::Pages(of, "-".to_owned(), PageRequest::default()));
+    }
     for session in own.chain((1..=LABELS).map(|count| format!("S{count}"))) {
         steps.push(Step::Session(session.clone()));
         steps.push(Step::Pages(PageOf::SessionEvents, session, page()));

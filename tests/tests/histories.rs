@@ -5,8 +5,8 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a test: a panic is its report")]
 
 use spoor::model::{
-    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
-    ReadError, Session, StoredEvent,
+    AsOf, BlockedValue, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile,
+    QuarantinedLink, ReadError, Session, StoredEvent,
 };
 use spoor::{Act, ActError, ActReply, Rejection, Reply, Settings, Timestamp, TrackRequest};
 use spoor_tests::history::{difference, history, settings, shortened};
@@ -177,6 +177,10 @@ impl Target for Forgetful {
     }
     fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
         self.0.quarantine(page)
+    }
+
+    fn blocked(&mut self, page: &PageRequest) -> Result<Page<BlockedValue>, ReadError> {
+        self.0.blocked(page)
     }
     fn explain(&mut self, from: &str, to: &str) -> Result<Explanation, ReadError> {
         self.0.explain(from, to)

@@ -9,8 +9,8 @@ pub use parse_only::ParseOnly;
 
 use spoor::change::Change;
 use spoor::model::{
-    AsOf, CheckReport, Explanation, Figures, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
-    ReadError, Session, Status, StoredEvent,
+    AsOf, BlockedValue, CheckReport, Explanation, Figures, HistoryEntry, Link, Page, PageRequest, Profile,
+    QuarantinedLink, ReadError, Session, Status, StoredEvent,
 };
 use spoor::{Act, ActError, ActReply, Error, EventReply, EventSeq, EventStatus};
 use spoor::{ProfileReply, Reason, Reply, SessionReply, TrackRequest};
@@ -104,6 +104,10 @@ impl<T: Take> Store for OnlyTakes<T> {
     }
 
     fn quarantine(&self, _: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
+        unread()
+    }
+
+    fn blocked(&self, _: &PageRequest) -> Result<Page<BlockedValue>, ReadError> {
         unread()
     }
 

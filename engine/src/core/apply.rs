@@ -101,7 +101,7 @@ pub fn apply<S: State>(state: &mut S, received: Timestamp, effect: &Effect) -> R
             take_seq(state, received);
             Ok(())
         }
-        Effect::Acted => {
+        Effect::Acted | Effect::Expired => {
             take_seq(state, received);
             Ok(())
         }

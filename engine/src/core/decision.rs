@@ -263,13 +263,15 @@ pub enum Effect {
     Acted,
     /// The rules of identity are these from here on: the settings, as JSON.
     Ruled(Box<str>),
+    /// Links were not said again in time; what came of it stands before this. Takes one sequence number.
+    Expired,
 }
 
 impl Effect {
     /// Whether it takes a sequence number.
     #[must_use]
     pub const fn takes_seq(&self) -> bool {
-        matches!(self, Self::Event(_) | Self::Ended { .. } | Self::Acted)
+        matches!(self, Self::Event(_) | Self::Ended { .. } | Self::Acted | Self::Expired)
     }
 }
 
@@ -349,6 +351,7 @@ pub enum LinkCode {
     FragmentsMax,
     AttachOnly,
     Unverified,
+    Expired,
 }
 
 impl LinkCode {
@@ -377,6 +380,7 @@ impl LinkCode {
             Self::FragmentsMax => "fragments_max",
             Self::AttachOnly => "attach_only",
             Self::Unverified => "unverified",
+            Self::Expired => "expired",
         }
     }
 }

@@ -164,7 +164,7 @@ impl<'a, S: State> Decider<'a, S> {
         if !settings.unique || identifiers.iter().filter(same).count() < 2 {
             return Ok(None);
         }
-        let blocked = |found: &Found| found.row.as_ref().is_some_and(|row| row.blocked);
+        let blocked = |found: &Found| found.row.as_ref().is_some_and(|row| row.blocked.is_some());
         let mut values = 0;
         for other in identifiers.iter().filter(same) {
             values += usize::from(!blocked(&self.find(other)?));
@@ -193,8 +193,11 @@ impl<'a, S: State> Decider<'a, S> {
             |outcome, code| Resolved { outcome, code, merge: None, sides: None, fragment, entry: None };
         let refuse = |code| plain(LinkOutcome::Refused, Some(code));
         let found = self.find(of.identifier)?;
-        if found.row.as_ref().is_some_and(|row| row.blocked) {
+        if found.row.as_ref().is_some_and(|row| row.blocked.is_some()) {
             return Ok(refuse(LinkCode::Blocked));
+        }
+        if self.says_too_late(fragment, &found, &of)? {
+            return Ok(refuse(LinkCode::Expired));
         }
         let root = root_of(self.state, fragment)?;
         let person = person_of(self.state, root)?;
@@ -240,6 +243,17 @@ impl<'a, S: State> Decider<'a, S> {
         let merge = self.unite(root, owner, JoinCause::Link { link, carrier: found.carrier(owner) })?;
         let sides = Some((person.oldest, other.oldest));
         Ok(Resolved { merge: Some(merge), sides, ..plain(LinkOutcome::Merged, None) })
+    }
+
+    /// Whether what is said is from so long ago that its link would have expired by now, and did not hold all the
+    /// same since it was said again.
+    fn says_too_late(&self, fragment: FragmentNo, found: &Found, of: &Evidence<'_>) -> Result<bool, Error> {
+        if !of.settings.has_expired(of.time, self.stamp.received) {
+            return Ok(false);
+        }
+        let Some(identifier) = found.no else { return Ok(true) };
+        let row = self.state.links(&LinkKey { fragment, identifier })?;
+        Ok(!row.is_some_and(|row| row.standing.holds()))
     }
 
     /// What an earlier decision about this very link says.
@@ -468,7 +482,7 @@ impl<'a, S: State> Decider<'a, S> {
     }
 
     /// The settings of a namespace; `None` if it is not declared any more.
-    fn settings_of(&mut self, namespace: NamespaceNo) -> Result<Option<&'a Namespace>, Error> {
+    pub(super) fn settings_of(&mut self, namespace: NamespaceNo) -> Result<Option<&'a Namespace>, Error> {
         if let Some((_, settings)) = self.namespaces.iter().find(|(no, _)| *no == namespace) {
             return Ok(*settings);
         }

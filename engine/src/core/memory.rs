@@ -10,7 +10,7 @@ use super::decide::{Stamp, decide};
 use super::decision::{Decision, Effect};
 use super::outcome::Outcome;
 use super::prepare::Command;
-use super::rows::{Counters, ListKey, Posting, RepeatKey};
+use super::rows::{Counters, LinkKey, ListKey, Posting, RepeatKey};
 use super::sources::Registry;
 use super::view::{KnownEvent, State, View};
 use crate::error::Error;
@@ -125,6 +125,12 @@ impl MemoryState {
     /// As [`MemoryState::decide`].
     pub fn apply(&mut self, received: Timestamp, decision: &Decision) -> Result<(), Error> {
         decision.effects.iter().try_for_each(|effect| apply(self, received, effect))
+    }
+
+    /// All links of fragments to identifiers, whatever holds of them.
+    #[must_use]
+    pub fn link_keys(&self) -> Vec<LinkKey> {
+        self.links.keys().copied().collect()
     }
 
     /// The events of a part, in order of sequence numbers.

@@ -24,9 +24,11 @@ pub mod view;
 
 // From a request, or an act, to its effects.
 pub mod acts;
+mod blocking;
 mod choose;
 pub mod decide;
 mod event;
+mod expiry;
 pub mod identifiers;
 mod identity;
 mod lookup;

@@ -32,7 +32,7 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
         Effect::Identifier { no, namespace, value } => {
             let key = IdentifierKey { namespace: *namespace, value: value.clone() };
             state.put_identifier_nos(key.clone(), *no);
-            state.put_identifiers(*no, IdentifierRow { key, owner: None, links: 0, blocked: false });
+            state.put_identifiers(*no, IdentifierRow { key, owner: None, links: 0, blocked: None });
             count(state, |counters| counters.identifier = *no);
             Ok(())
         }
@@ -107,8 +107,12 @@ pub(super) fn apply_identity<S: State>(state: &mut S, effect: &Effect) -> Result
         }
         Effect::Blocked { identifier, blocked } => {
             let mut row = owned(state.identifiers(identifier)?, "identifier")?;
-            row.blocked = *blocked;
+            let seq = here(state);
+            row.blocked = blocked.then_some(seq);
             state.put_identifiers(*identifier, row);
+            if *blocked {
+                state.add_to_list(ListKey { kind: ListKind::Blocked, of: 0 }, seq.0);
+            }
             Ok(())
         }
         Effect::Guard { one, other, stands } => apply_guard(state, *one, *other, *stands),

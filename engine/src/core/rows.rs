@@ -328,8 +328,8 @@ pub struct IdentifierRow {
     pub owner: Option<FragmentNo>,
     /// How many fragments carry it by a link that holds.
     pub links: u64,
-    /// Whether it was blocked by an act.
-    pub blocked: bool,
+    /// The act that blocked it, while it is.
+    pub blocked: Option<EventSeq>,
 }
 
 /// A fragment and an identifier.
@@ -373,6 +373,8 @@ pub enum Standing {
     Quarantined(Limit),
     /// It waited for a decision, and was refused.
     Rejected,
+    /// Nobody said it again in time. Whoever says it again makes it hold again.
+    Expired,
 }
 
 impl Standing {
@@ -491,6 +493,8 @@ pub enum ListKind {
     History,
     /// Quarantined links, by the position that brought them, of the whole store (number 0).
     Quarantine,
+    /// Acts that blocked a value, of the whole store (number 0).
+    Blocked,
 }
 
 /// The list of one thing.

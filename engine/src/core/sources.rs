@@ -3,13 +3,15 @@
 use super::normalize::normalize;
 use crate::error::Error;
 use crate::limits::{
-    IDENTIFICATION_MAX_POINTS, INACTIVITY_MAX_MS, INACTIVITY_MIN_MS, NAME_MAX_BYTES, VALUES_PER_PROFILE_MAX,
+    EXPIRY_MAX_MS, EXPIRY_MIN_MS, IDENTIFICATION_MAX_POINTS, INACTIVITY_MAX_MS, INACTIVITY_MIN_MS,
+    NAME_MAX_BYTES, VALUES_PER_PROFILE_MAX,
 };
 use crate::request::TrackRequest;
 use crate::settings::{
     DEFAULT_SOURCE, IdentificationPoint, Keys, Merges, NamespaceSettings, Normalizer, ProfileIds, Sessions,
     Settings, SourceSettings, TraitSettings,
 };
+use crate::time::Timestamp;
 use hashbrown::{HashMap, HashSet};
 use regex::RegexSet;
 use std::collections::BTreeMap;
@@ -92,6 +94,16 @@ pub struct Namespace {
     pub blocked: HashSet<Box<str>>,
     /// Patterns of such values.
     pub blocked_patterns: RegexSet,
+    /// Milliseconds after which a link expires that was not said again; `None`: never.
+    pub expires_after_ms: Option<i64>,
+}
+
+impl Namespace {
+    /// Whether a link that was said last at an event time of `last_seen` has expired at `now`.
+    #[must_use]
+    pub fn has_expired(&self, last_seen: Timestamp, now: Timestamp) -> bool {
+        self.expires_after_ms.is_some_and(|after| last_seen.millis().saturating_add(after) <= now.millis())
+    }
 }
 
 /// All that decisions ask of the settings.
@@ -146,6 +158,12 @@ impl Registry {
     ) -> impl Iterator<Item = &'a IdentificationPoint> + 'a {
         let is = |pattern: &str, name: &str| pattern == "*" || pattern == name;
         self.points.iter().filter(move |point| is(&point.event, event_type) && is(&point.source, source))
+    }
+
+    /// The shortest time after which links of some namespace expire; `None` if none ever do.
+    #[must_use]
+    pub fn expires_soonest_ms(&self) -> Option<i64> {
+        self.namespaces.values().filter_map(|namespace| namespace.expires_after_ms).min()
     }
 
     /// The source of that name; without one, the default source if there is one.
@@ -223,6 +241,9 @@ fn resolve_namespace(name: &str, settings: &NamespaceSettings) -> Result<Namespa
     if settings.fragments_max == 0 {
         return refuse_namespace(name, "fragments_max", "must be at least 1");
     }
+    if settings.expires_after_ms.is_some_and(|after| !(EXPIRY_MIN_MS..=EXPIRY_MAX_MS).contains(&after)) {
+        return refuse_namespace(name, "expires_after", "must lie between one second and 36,500 days");
+    }
     let blocked_patterns = match RegexSet::new(&settings.blocked_patterns) {
         Ok(patterns) => patterns,
         Err(fault) => return refuse_namespace(name, "blocked_patterns", fault.to_string()),
@@ -242,6 +263,7 @@ fn resolve_namespace(name: &str, settings: &NamespaceSettings) -> Result<Namespa
         merges: settings.merges,
         blocked: blocked.collect(),
         blocked_patterns,
+        expires_after_ms: settings.expires_after_ms.map(|after| i64::try_from(after).unwrap_or(i64::MAX)),
     })
 }
 

@@ -7,9 +7,11 @@
 use super::Snapshot;
 use super::history::{ends_of, name_of};
 use crate::act::Act;
-use crate::change::{Acted, Change, EventStored, Happened, Merged, ProfileIds, SessionEnded, SessionsJoined};
+use crate::change::{
+    Acted, Change, EventStored, ExpiredLink, Happened, Merged, ProfileIds, SessionEnded, SessionsJoined,
+};
 use crate::core::apply::missing;
-use crate::core::decision::{Effect, EventEffect, LinkCode, LinkResult};
+use crate::core::decision::{Effect, Ends, EventEffect, LinkCode, LinkResult};
 use crate::core::graph::members_at;
 use crate::core::rows::NameKind;
 use crate::core::traits::TraitOperation;
@@ -97,6 +99,7 @@ impl Snapshot {
                 let acted = Acted { kind: name_of(act), act: (*act).clone() };
                 (Happened::Act(acted), cause.received)
             }
+            (Some(Effect::Expired), _) => (self.links_expired(effects)?, cause.received),
             _ => return Err(missing("request or an act")),
         };
         let mut change = Change {
@@ -105,7 +108,7 @@ impl Snapshot {
             happened,
             created: Vec::new(),
             merges: self.merges(seq, effects)?,
-            profiles: self.profiles_after(seq, effects, cause)?,
+            profiles: self.profiles_after(seq, effects)?,
             sessions_joined: Vec::new(),
             rules: None,
         };
@@ -212,6 +215,20 @@ impl Snapshot {
         }))
     }
 
+    fn links_expired(&self, effects: &[Effect]) -> Result<Happened, Error> {
+        let mut links = Vec::new();
+        for effect in effects {
+            if let Effect::Loosen { ends: Ends::Identifier(key), .. } = effect {
+                let (namespace, value) = self.identifier_name(key.identifier)?;
+                links.push(ExpiredLink {
+                    profile: self.fragment_id(key.fragment)?,
+                    identifier: identifier_text(&namespace, &value),
+                });
+            }
+        }
+        Ok(Happened::LinksExpired(links))
+    }
+
     fn merges(&self, seq: EventSeq, effects: &[Effect]) -> Result<Vec<Merged>, Error> {
         let joins = effects.iter().filter_map(|effect| match effect {
             Effect::Join { cause, .. } => Some(cause),
@@ -245,15 +262,10 @@ impl Snapshot {
         Ok(members_at(self.version()?, fragment, at)?.first().copied().unwrap_or(fragment))
     }
 
-    /// The profiles that an act joined or parted. An event only joins, which its merges say.
-    fn profiles_after(
-        &self,
-        seq: EventSeq,
-        effects: &[Effect],
-        cause: &Cause<'_>,
-    ) -> Result<Vec<ProfileIds>, Error> {
+    /// The profiles that an act, or an expiry, joined or parted. An event only joins, which its merges say.
+    fn profiles_after(&self, seq: EventSeq, effects: &[Effect]) -> Result<Vec<ProfileIds>, Error> {
         let mut profiles = Vec::new();
-        if cause.act.is_none() {
+        if !matches!(effects.last(), Some(Effect::Acted | Effect::Expired)) {
             return Ok(profiles);
         }
         let mut told: BTreeSet<FragmentNo> = BTreeSet::new();

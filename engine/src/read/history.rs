@@ -10,7 +10,7 @@ use crate::acting::effects_at;
 use crate::core::decision::{Effect, Ends, EventEffect, JoinCause, LinkCode, LinkResult};
 use crate::core::graph::members_at;
 use crate::core::root::fragment_row;
-use crate::core::rows::{LinkKey, ListKey, ListKind, PairKey};
+use crate::core::rows::{LinkKey, ListKey, ListKind, PairKey, Standing};
 use crate::core::view::View;
 use crate::error::Error;
 use crate::ids::{EventSeq, FragmentNo, IdentifierNo};
@@ -107,6 +107,12 @@ impl Snapshot {
                     ..Happening::of("merged", *one)
                 }),
                 Effect::Join { .. } => merges += 1,
+                Effect::Loosen { ends: Ends::Identifier(key), standing: Standing::Expired } => {
+                    happenings.push(Happening {
+                        identifier: Some(self.identifier_text_of(key.identifier)?),
+                        ..Happening::of("expired", key.fragment)
+                    });
+                }
                 Effect::Identified { fragment: Some(fragment), results } => {
                     for result in results.iter().filter(|result| is_history(result, seq)) {
                         happenings.push(Happening {

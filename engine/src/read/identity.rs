@@ -293,6 +293,7 @@ fn link_from(ends: LinkEnds, row: &LinkRow) -> Link {
             Standing::Suspended(_) => LinkState::Suspended,
             Standing::Quarantined(_) => LinkState::Quarantined,
             Standing::Rejected => LinkState::Rejected,
+            Standing::Expired => LinkState::Expired,
         },
         verified: row.verified,
         first_seq: row.first_seq,

@@ -1,5 +1,6 @@
 //! Reads: everything is answered from one version, on the caller's thread; the writer is never touched.
 
+mod blocked;
 mod changes;
 mod events;
 mod history;

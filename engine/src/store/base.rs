@@ -85,7 +85,7 @@ born! {
     ListKey: |self, base| match self.kind {
         ListKind::Carriers => self.of > base.identifier.0,
         ListKind::Seats => self.of > base.device.0,
-        ListKind::Quarantine => base.identifier.0 == 0,
+        ListKind::Quarantine | ListKind::Blocked => base.identifier.0 == 0,
         _ => self.of > base.fragment.0,
     };
     RepeatKey: |self, base| match self.scope >> 62 {

@@ -10,7 +10,7 @@ use crate::core::sources::Registry;
 use crate::error::{Error, TrackError};
 use crate::ids::EventSeq;
 use crate::time::Clock;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,8 +32,8 @@ pub struct TrackJob {
 
 /// An act on its way to the writer.
 pub struct ActJob {
-    /// Its bytes for the record.
-    pub encoded: Vec<u8>,
+    /// Its bytes for the record; `None` if nobody acted, and the engine does it by itself.
+    pub encoded: Option<Vec<u8>>,
     /// What it is.
     pub deed: Deed,
     /// What it comes to, if that was worked out before.
@@ -123,5 +123,34 @@ impl Shared {
     pub fn fail(&self, error: &Error) {
         let mut failure = self.failure.lock();
         failure.get_or_insert_with(|| error.to_string().into());
+    }
+}
+
+/// The way to the writer. Cheap to clone; while one is held, the writer waits for messages.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// What the writer shares.
+    pub shared: Arc<Shared>,
+    /// Its mailbox.
+    pub mailbox: Sender<Message>,
+}
+
+impl Door {
+    /// Sends a message and waits for its answer.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], or what the writer answers.
+    pub fn ask<T>(&self, message: impl FnOnce(Sender<Result<T, Error>>) -> Message) -> Result<T, Error> {
+        let (sender, receiver) = bounded(1);
+        let sending = self.shared.sending()?;
+        self.mailbox.send(message(sender)).map_err(|_| self.gone())?;
+        drop(sending);
+        receiver.recv().map_err(|_| self.gone())?
+    }
+
+    /// Why nothing is taken any more.
+    #[must_use]
+    pub fn gone(&self) -> Error {
+        self.shared.closed().unwrap_or_else(|| Error::Closed { reason: "the writer is gone".into() })
     }
 }

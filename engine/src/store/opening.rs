@@ -40,7 +40,7 @@ use std::time::Instant;
 
 /// Number of the format of the index's rows. Raised with every change of a row, a key or a fold: an index of
 /// another format is rebuilt from the log.
-pub const INDEX_FORMAT: u32 = 4;
+pub const INDEX_FORMAT: u32 = 5;
 
 /// Share of the cache that rows at hand may take; the rest is the index's page cache.
 const AT_HAND_SHARE: usize = 4;
@@ -393,7 +393,7 @@ const fn is_worth_rewriting(events: u64, before: u64) -> bool {
 }
 
 /// Starts a thread of the store.
-pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(run)

@@ -263,8 +263,9 @@ impl Writer {
         let applied =
             plan.decision.effects.iter().try_for_each(|effect| apply(&mut self.staging, received, effect));
         let seq = self.staging.counters.seq;
+        let cause = job.encoded.as_deref().map_or(Cause::Engine, Cause::Act);
         let recorded = applied
-            .and_then(|()| self.record(stamp, plan.drew, Cause::Act(&job.encoded), &plan.decision))
+            .and_then(|()| self.record(stamp, plan.drew, cause, &plan.decision))
             .and_then(|()| self.commit());
         if let Err(error) = &recorded {
             self.shared.fail(error);

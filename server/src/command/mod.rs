@@ -94,6 +94,8 @@ enum Command {
     Block(acts::ValueArguments),
     /// Restore the links of a blocked value
     Unblock(acts::ValueArguments),
+    /// List the values that were blocked so
+    Blocked,
     /// Say who may call the server
     #[command(subcommand)]
     Key(keys::KeyCommand),
@@ -217,6 +219,7 @@ impl Command {
             Self::Quarantine(what) => acts::quarantine(configuration, what),
             Self::Block(arguments) => acts::block(configuration, arguments),
             Self::Unblock(arguments) => acts::unblock(configuration, arguments),
+            Self::Blocked => reads::blocked(configuration),
             Self::Key(what) => keys::run(configuration, what),
             Self::Check => check::run(configuration),
             Self::Preview(arguments) => preview::run(configuration, &arguments),

@@ -1,4 +1,4 @@
-//! `spoor profile`, `links`, `history`, `explain` and `quarantine list`: what is known of a person, and why.
+//! `spoor profile`, `links`, `history`, `explain`, `blocked` and `quarantine list`: what is known of a person, and why.
 //!
 //! Each is one read of the interface: answered here if this process has the directory, else by its server. What is one
 //! thing is printed with indents; what is a list, as JSON lines, all of it.
@@ -98,6 +98,11 @@ pub(super) fn history(
 /// Prints the links that wait for a decision.
 pub(super) fn quarantine(configuration: &Configuration) -> Result<ExitCode, CommandError> {
     all(configuration, Read::Quarantine)
+}
+
+/// Prints the values that are blocked by hand.
+pub(super) fn blocked(configuration: &Configuration) -> Result<ExitCode, CommandError> {
+    all(configuration, Read::Blocked)
 }
 
 fn one(configuration: &Configuration, read: &Read) -> Result<ExitCode, CommandError> {

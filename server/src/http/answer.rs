@@ -36,6 +36,7 @@ pub fn read(store: &dyn Store, read: &Read) -> Result<Vec<u8>, ReadError> {
         }
         Read::Explain { from, to } => write::text(&identity::explanation(&explained(store, from, to)?)),
         Read::Quarantine(page) => write::text(&write::page(&store.quarantine(page)?, identity::quarantined)),
+        Read::Blocked(page) => write::text(&write::page(&store.blocked(page)?, identity::blocked)),
         Read::Session(id) => write::text(&write::session(&store.session(id)?)),
         Read::SessionEvents(id, page) => {
             write::text(&write::page(&store.session_events(id, page)?, write::event))

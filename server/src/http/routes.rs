@@ -90,6 +90,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("DELETE", "/api/v1/merges/{id}"),
     ("GET", "/api/v1/quarantine"),
     ("POST", "/api/v1/quarantine/{id}"),
+    ("GET", "/api/v1/blocked"),
     ("POST", "/api/v1/blocked"),
     ("DELETE", "/api/v1/blocked/{identifier}"),
     ("GET", "/api/v1/sessions/{id}"),
@@ -143,6 +144,8 @@ pub enum Read {
     },
     /// `GET /api/v1/quarantine`
     Quarantine(PageRequest),
+    /// `GET /api/v1/blocked`
+    Blocked(PageRequest),
     /// `GET /api/v1/sessions/{id}`
     Session(String),
     /// `GET /api/v1/sessions/{id}/events`
@@ -239,6 +242,7 @@ impl Read {
             Self::ProfileHistory(..) => "/api/v1/profiles/{id}/history",
             Self::Explain { .. } => "/api/v1/explain",
             Self::Quarantine(_) => "/api/v1/quarantine",
+            Self::Blocked(_) => "/api/v1/blocked",
             Self::Session(_) => "/api/v1/sessions/{id}",
             Self::SessionEvents(..) => "/api/v1/sessions/{id}/events",
             Self::Events { .. } => "/api/v1/events",
@@ -280,6 +284,7 @@ pub fn find(method: &Method, path: &str, query: Option<&str>) -> Result<Call, Pr
     }
     let shape = match shape(&segments)? {
         Shape::Keys if method == Method::POST => Shape::NewKey,
+        Shape::Blocked if method == Method::POST => Shape::Block,
         shape => shape,
     };
     check_method(method, shape.allow())?;
@@ -314,6 +319,7 @@ enum Shape<'a> {
     Quarantine,
     QuarantineEntry(&'a str),
     Blocked,
+    Block,
     BlockedValue(&'a str),
     Session(&'a str),
     SessionEvents(&'a str),
@@ -341,10 +347,9 @@ impl Shape<'_> {
             | Self::Stream
             | Self::ProfileIdentifiers(_)
             | Self::Merges
-            | Self::QuarantineEntry(_)
-            | Self::Blocked => "POST",
+            | Self::QuarantineEntry(_) => "POST",
             Self::ProfileIdentifier(..) | Self::Merge(_) | Self::BlockedValue(_) | Self::Key(_) => "DELETE",
-            Self::Keys | Self::NewKey => "GET, HEAD, POST",
+            Self::Keys | Self::NewKey | Self::Blocked | Self::Block => "GET, HEAD, POST",
             _ => "GET, HEAD",
         }
     }
@@ -445,7 +450,7 @@ fn act(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Option<ActCall>,
         Shape::Merges => ActCall::InBody(Unread::Merge),
         Shape::ProfileIdentifiers(id) => ActCall::InBody(Unread::Attach { profile: owned(id) }),
         Shape::QuarantineEntry(id) => ActCall::InBody(Unread::Decide { quarantine: owned(id) }),
-        Shape::Blocked => ActCall::InBody(Unread::Block),
+        Shape::Block => ActCall::InBody(Unread::Block),
         _ => return Ok(None),
     }))
 }
@@ -461,6 +466,7 @@ fn read(shape: Shape<'_>, parameters: &mut Parameters) -> Result<Read, Problem> 
         Shape::ProfileHistory(id) => Read::ProfileHistory(owned(id), parameters.plain_page()?),
         Shape::Explain => Read::Explain { from: parameters.needed("from")?, to: parameters.needed("to")? },
         Shape::Quarantine => Read::Quarantine(parameters.plain_page()?),
+        Shape::Blocked => Read::Blocked(parameters.plain_page()?),
         Shape::Session(id) => Read::Session(owned(id)),
         Shape::SessionEvents(id) => Read::SessionEvents(owned(id), parameters.events_page()?),
         Shape::Events => {

@@ -28,6 +28,7 @@ pub fn read(read: &Read) -> String {
             with("explain".to_owned(), [("from", Some(from.clone())), ("to", Some(to.clone()))])
         }
         Read::Quarantine(request) => with("quarantine".to_owned(), page(request)),
+        Read::Blocked(request) => with("blocked".to_owned(), page(request)),
         Read::Session(id) => with(format!("sessions/{}", escaped(id)), []),
         Read::SessionEvents(id, request) => with(format!("sessions/{}/events", escaped(id)), page(request)),
         Read::Events { after, limit } => with("events".to_owned(), of_the_log(*after, *limit)),
@@ -151,7 +152,8 @@ mod tests {
             Read::ProfileLinks(id(), some.clone()),
             Read::ProfileHistory(id(), PageRequest::default()),
             Read::Explain { from: id(), to: "b".to_owned() },
-            Read::Quarantine(some),
+            Read::Quarantine(some.clone()),
+            Read::Blocked(some),
             Read::Session(id()),
             Read::SessionEvents(id(), events),
             Read::Events { after: 7, limit: 9 },

@@ -280,6 +280,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[of_path("id", "The entry's id"), DRY_RUN],
         Body::Json("DecisionBody"),
     ),
+    read(
+        "/api/v1/blocked",
+        "blocked",
+        ACTS,
+        "The values that were blocked by hand and are so still, the latest first.",
+        &[LIMIT, CURSOR],
+        Answer::PageOf("BlockedValue"),
+        &[],
+    ),
     act(
         "post",
         "/api/v1/blocked",

@@ -176,7 +176,7 @@ fn joined() -> Value {
                 "profile": text(),
                 "identifier": text(),
                 "other": text(),
-                "state": {"enum": ["joined", "attached", "cut", "suspended", "quarantined", "rejected"]},
+                "state": {"enum": ["joined", "attached", "cut", "suspended", "quarantined", "rejected", "expired"]},
                 "verified": {"type": "boolean"},
                 "first_seq": count(),
                 "last_seq": count(),
@@ -191,6 +191,9 @@ fn joined() -> Value {
         "QuarantinedLink": object(&["id", "profile", "primary_id", "identifier", "code", "seq", "at"], json!({
             "id": text(), "profile": text(), "primary_id": text(), "identifier": text(), "code": text(),
             "seq": count(), "at": of("Time"), "other": text()
+        })),
+        "BlockedValue": object(&["identifier", "seq", "at", "suspended"], json!({
+            "identifier": text(), "seq": count(), "at": of("Time"), "suspended": count()
         })),
         "Explanation": object(&["same", "chain", "cut_links", "cut_identifiers"], json!({
             "same": {"type": "boolean"},
@@ -313,7 +316,7 @@ fn changed() -> Value {
             "at": of("Time"),
             "kind": {"enum": [
                 "event", "session_ended", "merged", "undone", "detached", "attached", "approved", "rejected",
-                "blocked", "unblocked"
+                "blocked", "unblocked", "links_expired"
             ]},
             "event": of("Event"),
             "traits": {"type": "object"},
@@ -324,6 +327,9 @@ fn changed() -> Value {
                 "id": text(), "source": text(), "profile": of("TextOrNull"), "last_seen": of("Time")
             })),
             "act": {"type": "object"},
+            "expired": {"type": "array", "items": object(&["profile", "identifier"], json!({
+                "profile": text(), "identifier": text()
+            }))},
             "created": {"type": "array", "items": text()},
             "merges": {"type": "array", "items": object(&["merge", "profiles", "primary_id"], json!({
                 "merge": text(), "profiles": {"type": "array", "items": text()}, "primary_id": text()

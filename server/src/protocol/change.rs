@@ -6,7 +6,9 @@ use super::request::{Consents, TraitsBody};
 use super::write::{self, Audience};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use spoor::change::{Acted, Change, EventStored, Happened, Merged, ProfileIds, SessionEnded, SessionsJoined};
+use spoor::change::{
+    Acted, Change, EventStored, ExpiredLink, Happened, Merged, ProfileIds, SessionEnded, SessionsJoined,
+};
 use spoor::{Act, TraitOperations};
 
 /// One change.
@@ -35,6 +37,7 @@ pub fn change(change: &Change) -> impl Serialize + use<'_> {
         Happened::Event(_) => "event",
         Happened::SessionEnded(_) => "session_ended",
         Happened::Act(acted) => acted.kind,
+        Happened::LinksExpired(_) => "links_expired",
     };
     Body {
         seq: seq.0,
@@ -71,6 +74,8 @@ struct HappenedBody<'a, E> {
     session: Option<SessionEndedBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<ActBody<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    expired: Vec<ExpiredBody<'a>>,
 }
 
 fn happened_body(happened: &Happened) -> impl Serialize + use<'_> {
@@ -82,6 +87,7 @@ fn happened_body(happened: &Happened) -> impl Serialize + use<'_> {
         ends_session: false,
         session: None,
         act: None,
+        expired: Vec::new(),
     };
     match happened {
         Happened::Event(stored) => {
@@ -94,8 +100,20 @@ fn happened_body(happened: &Happened) -> impl Serialize + use<'_> {
         }
         Happened::SessionEnded(ended) => body.session = Some(session_ended(ended)),
         Happened::Act(Acted { kind: _, act }) => body.act = Some(act_body(act)),
+        Happened::LinksExpired(links) => body.expired = links.iter().map(expired).collect(),
     }
     body
+}
+
+#[derive(Serialize)]
+struct ExpiredBody<'a> {
+    profile: &'a str,
+    identifier: &'a str,
+}
+
+fn expired(link: &ExpiredLink) -> ExpiredBody<'_> {
+    let ExpiredLink { profile, identifier } = link;
+    ExpiredBody { profile, identifier }
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,9 @@
 
 use super::write::Audience;
 use serde::Serialize;
-use spoor::model::{Explanation, HistoryEntry, Link, LinkEnds, ProfileIdentifier, QuarantinedLink};
+use spoor::model::{
+    BlockedValue, Explanation, HistoryEntry, Link, LinkEnds, ProfileIdentifier, QuarantinedLink,
+};
 use spoor::{ActReply, LinkOutcome, LinkReply, ProfileSize};
 
 /// What became of an identifier of an event.
@@ -128,6 +130,20 @@ pub fn history_entry(entry: &HistoryEntry) -> impl Serialize + use<'_> {
         profiles,
         event: event.as_deref(),
     }
+}
+
+/// A value that a person blocked.
+#[must_use]
+pub fn blocked(value: &BlockedValue) -> impl Serialize + use<'_> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        identifier: &'a str,
+        seq: u64,
+        at: String,
+        suspended: u64,
+    }
+    let BlockedValue { identifier, seq, at, suspended } = value;
+    Body { identifier, seq: seq.0, at: at.to_string(), suspended: *suspended }
 }
 
 /// A link that waits for a decision.

@@ -8,7 +8,9 @@ use super::print::word;
 use super::{MERGES, NORMALIZERS, SettingsError, named, put};
 use regex::Regex;
 use spoor::core::normalize::{UNLINKABLE, normalize};
-use spoor::limits::{IDENTIFICATION_MAX_POINTS, NAME_MAX_BYTES, VALUES_PER_PROFILE_MAX};
+use spoor::limits::{
+    EXPIRY_MAX_MS, EXPIRY_MIN_MS, IDENTIFICATION_MAX_POINTS, NAME_MAX_BYTES, VALUES_PER_PROFILE_MAX,
+};
 use spoor::settings::{DEFAULT_SOURCE, IdentificationPoint, Merges, NamespaceSettings};
 use std::collections::BTreeMap;
 
@@ -36,7 +38,7 @@ pub(super) fn read_namespace(
     put(&mut namespace.merges, read_merges(&mut section)?);
     put(&mut namespace.blocked, section.texts("blocked")?);
     put(&mut namespace.blocked_patterns, section.texts("blocked_patterns")?);
-    section.not_yet(&["expires_after"])?;
+    put(&mut namespace.expires_after_ms, section.duration("expires_after")?.map(Some));
     check_namespace(&section, &namespace)?;
     section.finish()?;
     Ok(namespace)
@@ -54,6 +56,9 @@ fn check_namespace(section: &Section, namespace: &NamespaceSettings) -> Result<(
     }
     if namespace.fragments_max == 0 {
         return refuse("fragments_max", "must be 1 or more".to_owned());
+    }
+    if namespace.expires_after_ms.is_some_and(|after| !(EXPIRY_MIN_MS..=EXPIRY_MAX_MS).contains(&after)) {
+        return refuse("expires_after", "must lie between one second and 36500 days".to_owned());
     }
     if namespace.blocked.iter().any(|value| value.trim().is_empty()) {
         return refuse("blocked", "an empty value identifies nobody anyway".to_owned());

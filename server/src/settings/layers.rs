@@ -242,14 +242,6 @@ impl Section {
         })
     }
 
-    /// Refuses members that a later version will know.
-    pub(super) fn not_yet(&self, names: &[&str]) -> Result<(), SettingsError> {
-        match names.iter().find(|name| self.table.contains_key(**name)) {
-            Some(name) => Err(SettingsError::key(self.key(name), "not yet supported")),
-            None => Ok(()),
-        }
-    }
-
     /// Refuses what nobody asked for.
     pub(super) fn finish(self) -> Result<(), SettingsError> {
         match self.table.keys().next() {

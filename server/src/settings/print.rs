@@ -125,6 +125,9 @@ impl<'a> Printer<'a> {
         lines.merges(namespace.merges);
         lines.put("blocked", namespace.blocked.clone());
         lines.put("blocked_patterns", namespace.blocked_patterns.clone());
+        if let Some(after) = namespace.expires_after_ms {
+            lines.put("expires_after", units::duration(after));
+        }
     }
 
     fn identification(&mut self, index: usize, point: &IdentificationPoint) {

@@ -122,7 +122,7 @@ impl Sender {
         let events = &self.settings.events;
         match &change.happened {
             Happened::Event(stored) => events.is_empty() || events.contains(&stored.event.event_type),
-            Happened::SessionEnded(_) | Happened::Act(_) => events.is_empty(),
+            Happened::SessionEnded(_) | Happened::Act(_) | Happened::LinksExpired(_) => events.is_empty(),
         }
     }
 

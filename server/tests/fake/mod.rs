@@ -4,9 +4,9 @@
 
 use spoor::change::Change;
 use spoor::model::{
-    AsOf, CheckReport, Explanation, Figures, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest,
-    Profile, ProfileCounters, ProfileIdentifier, QuarantinedLink, ReadError, Session, SessionCounters,
-    SessionProfile, Status, StoredEvent,
+    AsOf, BlockedValue, CheckReport, Explanation, Figures, HistoryEntry, Link, LinkEnds, LinkState, Page,
+    PageRequest, Profile, ProfileCounters, ProfileIdentifier, QuarantinedLink, ReadError, Session,
+    SessionCounters, SessionProfile, Status, StoredEvent,
 };
 use spoor::{
     Act, ActError, ActReply, Consent, Error, EventReply, EventSeq, EventStatus, Json, LinkOutcome, LinkReply,
@@ -255,6 +255,20 @@ impl Store for Fake {
 
     fn quarantine(&self, _: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
         let entry = QuarantinedLink {
+            id: "q7-0".to_owned(),
+            profile: "device".to_owned(),
+            primary_id: "person".to_owned(),
+            identifier: "email:a@b.example".to_owned(),
+            code: "fragments_max",
+            seq: EventSeq(7),
+            at: Timestamp::from_millis(1),
+            other: Some("other".to_owned()),
+        };
+        Ok(Page { items: vec![entry], cursor: None })
+    }
+
+    fn blocked(&self, _: &PageRequest) -> Result<Page<BlockedValue>, ReadError> {
+        let entry = BlockedValue {
             id: "q7-0".to_owned(),
             profile: "device".to_owned(),
             primary_id: "person".to_owned(),

@@ -1,7 +1,7 @@
 //! What a person does to who is who.
 
 use super::resolve::Verdict;
-use super::{Identifier, Input, LinkRow, LinkTo, Model, State};
+use super::{BlockedRow, Identifier, Input, LinkRow, LinkTo, Model, State};
 use spoor::ids::EventSeq;
 use spoor::limits::{ID_MAX_BYTES, IDENTIFIER_MAX_BYTES, NAME_MAX_BYTES};
 use spoor::model::Link;
@@ -310,7 +310,8 @@ impl Model {
             }
         }
         doing.one_since = doing.removed.iter().map(|&row| self.links[row].came).min();
-        self.blocked.push(identifier.clone());
+        let sequence = self.sequence;
+        self.blocked.push(BlockedRow { identifier: identifier.clone(), sequence, at: stamp });
         for fragment in 0..self.fragments.len() {
             let Some((by, before)) = self.fragments[fragment].switched.clone() else { continue };
             if by == identifier && !self.same_person(fragment, before) {
@@ -336,10 +337,10 @@ impl Model {
 
     fn unblock(&mut self, identifier: &str, stamp: Timestamp) -> Result<Doing, ActError> {
         let identifier = self.identifier_named(identifier)?;
-        if !self.blocked.contains(&identifier) {
+        if !self.blocked.iter().any(|row| row.identifier == identifier) {
             return Err(conflict("not_blocked", "identifier"));
         }
-        self.blocked.retain(|known| *known != identifier);
+        self.blocked.retain(|row| row.identifier != identifier);
         let was = self.primary_ids();
         let mut doing = Doing::default();
         let mut parted = Vec::new();

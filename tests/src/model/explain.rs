@@ -4,7 +4,8 @@ use super::reads::cut;
 use super::{Identifier, LinkRow, LinkTo, Model, State};
 use spoor::ids::EventSeq;
 use spoor::model::{
-    Explanation, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest, QuarantinedLink, ReadError,
+    BlockedValue, Explanation, HistoryEntry, Link, LinkEnds, LinkState, Page, PageRequest, QuarantinedLink,
+    ReadError,
 };
 use std::cmp::Reverse;
 
@@ -90,6 +91,23 @@ impl Model {
                 at: entry.at,
                 other: owner.filter(|other| *other != own),
                 primary_id: own,
+            }
+        });
+        cut(shown.collect(), page)
+    }
+
+    /// The values that acts blocked, the latest first.
+    ///
+    /// # Errors
+    /// As [`Model::profile`].
+    pub fn blocked_values(&self, page: &PageRequest) -> Result<Page<BlockedValue>, ReadError> {
+        let shown = self.blocked.iter().rev().map(|row| {
+            let suspended = |link: &&LinkRow| link.state == State::Suspended && link.is_of(&row.identifier);
+            BlockedValue {
+                identifier: row.identifier.to_string(),
+                seq: EventSeq(row.sequence),
+                at: row.at,
+                suspended: self.links.iter().filter(suspended).count() as u64,
             }
         });
         cut(shown.collect(), page)
@@ -254,6 +272,7 @@ impl Model {
                 State::Suspended => LinkState::Suspended,
                 State::Quarantined => LinkState::Quarantined,
                 State::Rejected => LinkState::Rejected,
+                State::Expired => LinkState::Expired,
             },
             verified: link.verified,
             first_seq: EventSeq(link.first),

@@ -113,7 +113,8 @@ impl Model {
 
     /// Whether the settings, or an act, say that an identifier identifies nobody.
     pub(super) fn is_blocked(&self, identifier: &Identifier) -> bool {
-        self.blocked.contains(identifier) || self.is_blocked_by_settings(identifier)
+        self.blocked.iter().any(|row| row.identifier == *identifier)
+            || self.is_blocked_by_settings(identifier)
     }
 
     /// Whether the settings say that it identifies nobody.

@@ -12,6 +12,7 @@ mod accept;
 mod acts;
 mod choose;
 mod decimal;
+mod expiry;
 mod explain;
 mod facts;
 mod identify;
@@ -48,7 +49,7 @@ pub struct Model {
     guards: Vec<[usize; 2]>,
     quarantined: Vec<Quarantined>,
     /// What acts have blocked.
-    blocked: Vec<Identifier>,
+    blocked: Vec<BlockedRow>,
     happened: Vec<Happened>,
     sessions: Vec<SessionRow>,
     events: Vec<EventRow>,
@@ -142,6 +143,7 @@ enum State {
     Suspended,
     Quarantined,
     Rejected,
+    Expired,
 }
 
 /// A union of two profiles.
@@ -166,6 +168,14 @@ struct Quarantined {
     sequence: u64,
     at: Timestamp,
     decided: bool,
+}
+
+/// A value that an act blocked.
+#[derive(Debug, Clone)]
+struct BlockedRow {
+    identifier: Identifier,
+    sequence: u64,
+    at: Timestamp,
 }
 
 /// Something that happened to who a fragment is.

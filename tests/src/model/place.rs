@@ -87,6 +87,7 @@ impl Model {
                 ended += 1;
             }
         }
+        self.expire(now);
         ended
     }
 }

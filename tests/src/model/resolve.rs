@@ -55,6 +55,7 @@ impl Model {
                         _ if several => {
                             self.told(own, identifier, None).unwrap_or(Verdict::Refuse("two_values"))
                         }
+                        _ if self.says_too_late(own, identifier, moment) => Verdict::Refuse("expired"),
                         Verdict::Switch if identified.switched => Verdict::Refuse("unique_conflict"),
                         _ => verdict,
                     };
@@ -289,9 +290,9 @@ impl Model {
         };
         if let Some(found) = found {
             reply.profiles = vec![before, self.primary_id(found)];
-            let held_back = self
-                .link_row(found, identifier)
-                .is_some_and(|row| !matches!(self.links[row].state, State::Holds | State::Suspended));
+            let held_back = self.link_row(found, identifier).is_some_and(|row| {
+                !matches!(self.links[row].state, State::Holds | State::Suspended | State::Expired)
+            });
             if !held_back {
                 self.write_link(found, identifier, one.verified, joining, moment.time);
             }

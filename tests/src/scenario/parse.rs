@@ -77,6 +77,8 @@ pub enum PageOf {
     History,
     /// The links that wait for a decision; of no id.
     Quarantine,
+    /// The values that people blocked; of no id.
+    Blocked,
 }
 
 /// Reads a file.
@@ -138,6 +140,7 @@ fn step(lines: &[&str]) -> Result<Step, String> {
         "session-events" => pages(PageOf::SessionEvents, rest)?,
         "links" => pages(PageOf::Links, rest)?,
         "history" => pages(PageOf::History, rest)?,
+        "blocked" => pages(PageOf::Blocked, &format!("- {rest}"))?,
         "quarantine" => pages(PageOf::Quarantine, &format!("- {rest}"))?,
         "explain" => {
             let (from, to) = rest.split_once(' ').ok_or("explaining takes two ids")?;

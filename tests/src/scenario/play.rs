@@ -291,6 +291,7 @@ impl Player {
             PageOf::Quarantine => {
                 shown(self.target.quarantine(page)?, |waiting| render::quarantined(waiting, names))
             }
+            PageOf::Blocked => shown(self.target.blocked(page)?, |value| render::blocked(value, names)),
             PageOf::Sessions => shown(self.target.profile_sessions(id, page)?, |session| {
                 render::session(session, names)[0].clone()
             }),

@@ -4,8 +4,8 @@ use super::rename::Names;
 use super::{BEGIN, PageOf, Step};
 use serde_json::Value;
 use spoor::model::{
-    AsOf, Explanation, HistoryEntry, Link, LinkEnds, Profile, QuarantinedLink, ReadError, Session,
-    StoredEvent,
+    AsOf, BlockedValue, Explanation, HistoryEntry, Link, LinkEnds, Profile, QuarantinedLink, ReadError,
+    Session, StoredEvent,
 };
 use spoor::{
     Act, ActError, ActReply, Consent, Event, EventReply, Json, LinkReply, Origin, Reason, Rejection, Reply,
@@ -248,6 +248,15 @@ pub(super) fn quarantined(waiting: &QuarantinedLink, names: &mut Names) -> Strin
     )
 }
 
+pub(super) fn blocked(value: &BlockedValue, names: &mut Names) -> String {
+    format!(
+        "{} suspended {} {}",
+        quoted_if_odd(&value.identifier),
+        value.suspended,
+        names.sequence(value.seq.0)
+    )
+}
+
 pub(super) fn explanation(explanation: &Explanation, names: &mut Names) -> Vec<String> {
     let mut lines = vec![if explanation.same { "same" } else { "two" }.to_owned()];
     lines.extend(explanation.chain.iter().map(|link| format!("chain {}", ends(link, names))));
@@ -385,6 +394,7 @@ pub fn write_step(step: &Step) -> String {
         Step::Pages(PageOf::Links, id, _) => format!("links {id}"),
         Step::Pages(PageOf::History, id, _) => format!("history {id}"),
         Step::Pages(PageOf::Quarantine, ..) => "quarantine".to_owned(),
+        Step::Pages(PageOf::Blocked, ..) => "blocked".to_owned(),
     }
 }
 

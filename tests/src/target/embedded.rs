@@ -3,8 +3,8 @@
 use super::power::Switched;
 use super::{Need, Target};
 use spoor::model::{
-    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
-    ReadError, Session, StoredEvent,
+    AsOf, BlockedValue, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile,
+    QuarantinedLink, ReadError, Session, StoredEvent,
 };
 use spoor::{
     Act, ActError, ActReply, Engine, Environment, ManualClock, Rejection, Reply, Settings, Snapshot,
@@ -201,6 +201,10 @@ impl Target for Embedded {
 
     fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
         self.snapshot().quarantine(page)
+    }
+
+    fn blocked(&mut self, page: &PageRequest) -> Result<Page<BlockedValue>, ReadError> {
+        self.snapshot().blocked(page)
     }
 
     fn explain(&mut self, from: &str, to: &str) -> Result<Explanation, ReadError> {

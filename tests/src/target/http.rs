@@ -5,8 +5,8 @@ use super::wire::{self, code, read_page};
 use super::{Need, Target};
 use serde_json::Value;
 use spoor::model::{
-    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
-    ReadError, Session, StoredEvent,
+    AsOf, BlockedValue, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile,
+    QuarantinedLink, ReadError, Session, StoredEvent,
 };
 use spoor::{Act, ActError, ActReply, Origin, Rejection, Reply, Timestamp, TrackRequest};
 use std::io::{Read, Write};
@@ -296,6 +296,11 @@ impl<B: Backing> Target for Http<B> {
     fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
         let path = format!("/api/v1/quarantine{}", query(page));
         self.read(&path, |body| read_page(body, wire::read_quarantined))
+    }
+
+    fn blocked(&mut self, page: &PageRequest) -> Result<Page<BlockedValue>, ReadError> {
+        let path = format!("/api/v1/blocked{}", query(page));
+        self.read(&path, |body| read_page(body, wire::read_blocked))
     }
 
     fn explain(&mut self, from: &str, to: &str) -> Result<Explanation, ReadError> {

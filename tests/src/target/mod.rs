@@ -15,8 +15,8 @@ pub use naive::Naive;
 pub use served::Served;
 
 use spoor::model::{
-    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
-    ReadError, Session, StoredEvent,
+    AsOf, BlockedValue, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile,
+    QuarantinedLink, ReadError, Session, StoredEvent,
 };
 use spoor::{Act, ActError, ActReply, Rejection, Reply, Settings, Timestamp, TrackRequest};
 
@@ -115,6 +115,12 @@ pub trait Target {
     /// # Errors
     /// As [`spoor::Snapshot::quarantine`].
     fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError>;
+
+    /// A page of the values that people blocked.
+    ///
+    /// # Errors
+    /// As [`spoor::Snapshot::blocked`].
+    fn blocked(&mut self, page: &PageRequest) -> Result<Page<BlockedValue>, ReadError>;
 
     /// How two ids are joined, and what would part them.
     ///

@@ -3,8 +3,8 @@
 use super::{Need, Target};
 use crate::model::Model;
 use spoor::model::{
-    AsOf, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile, QuarantinedLink,
-    ReadError, Session, StoredEvent,
+    AsOf, BlockedValue, CheckReport, Explanation, HistoryEntry, Link, Page, PageRequest, Profile,
+    QuarantinedLink, ReadError, Session, StoredEvent,
 };
 use spoor::{Act, ActError, ActReply, Rejection, Reply, Settings, Timestamp, TrackRequest};
 
@@ -95,6 +95,10 @@ impl Target for Naive {
 
     fn quarantine(&mut self, page: &PageRequest) -> Result<Page<QuarantinedLink>, ReadError> {
         self.model.quarantine(page)
+    }
+
+    fn blocked(&mut self, page: &PageRequest) -> Result<Page<BlockedValue>, ReadError> {
+        self.model.blocked_values(page)
     }
 
     fn explain(&mut self, from: &str, to: &str) -> Result<Explanation, ReadError> {

@@ -3,7 +3,8 @@
 mod identity;
 
 pub use identity::{
-    read_act_reply, read_explanation, read_history_entry, read_link, read_quarantined, write_act,
+    read_act_reply, read_blocked, read_explanation, read_history_entry, read_link, read_quarantined,
+    write_act,
 };
 
 use identity::{read_link_replies, read_profile_identifiers};

@@ -188,6 +188,7 @@ impl Reader<'_> {
                 Standing::Suspended(_) => LinkState::Suspended,
                 Standing::Quarantined(_) => LinkState::Quarantined,
                 Standing::Rejected => LinkState::Rejected,
+                Standing::Expired => LinkState::Expired,
             },
             verified: row.verified,
             first_seq: row.first_seq,

@@ -4,7 +4,7 @@ use super::{code, maybe, number, stamp, text};
 use serde_json::{Value, json};
 use spoor::ids::EventSeq;
 use spoor::model::{
-    Explanation, HistoryEntry, Link, LinkEnds, LinkState, ProfileIdentifier, QuarantinedLink,
+    BlockedValue, Explanation, HistoryEntry, Link, LinkEnds, LinkState, ProfileIdentifier, QuarantinedLink,
 };
 use spoor::{Act, ActReply, LinkOutcome, LinkReply, ProfileSize};
 
@@ -17,12 +17,13 @@ const OUTCOMES: [LinkOutcome; 6] = [
     LinkOutcome::Quarantined,
 ];
 
-const STATES: [LinkState; 6] = [
+const STATES: [LinkState; 7] = [
     LinkState::Joined,
     LinkState::Attached,
     LinkState::Cut,
     LinkState::Suspended,
     LinkState::Quarantined,
+    LinkState::Expired,
     LinkState::Rejected,
 ];
 
@@ -136,6 +137,17 @@ pub fn read_quarantined(value: &Value) -> QuarantinedLink {
         seq: seq(&value["seq"]),
         at: stamp(&value["at"]),
         other: maybe(&value["other"]),
+    }
+}
+
+/// Reads a value that a person blocked.
+#[must_use]
+pub fn read_blocked(value: &Value) -> BlockedValue {
+    BlockedValue {
+        identifier: text(&value["identifier"]),
+        seq: seq(&value["seq"]),
+        at: stamp(&value["at"]),
+        suspended: value["suspended"].as_u64().unwrap_or_else(|| panic!("a count: {value}")),
     }
 }
 
