@@ -269,14 +269,10 @@ impl Store for Fake {
 
     fn blocked(&self, _: &PageRequest) -> Result<Page<BlockedValue>, ReadError> {
         let entry = BlockedValue {
-            id: "q7-0".to_owned(),
-            profile: "device".to_owned(),
-            primary_id: "person".to_owned(),
             identifier: "email:a@b.example".to_owned(),
-            code: "fragments_max",
             seq: EventSeq(7),
             at: Timestamp::from_millis(1),
-            other: Some("other".to_owned()),
+            suspended: 2,
         };
         Ok(Page { items: vec![entry], cursor: None })
     }
