@@ -30,6 +30,8 @@ pub mod store;
 
 pub mod http;
 
+mod tls;
+
 pub mod webhooks;
 
 pub mod openapi;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use spoor::settings::{Keys, SourceSettings};
 use spoor::{Event, TrackRequest};
 use spoor_client::{Connection, stream_with_key};
-use spoor_server::http::routes::ROUTES;
+use spoor_server::http::routes;
 use spoor_server::http::vendor_routes::VENDOR_ROUTES;
 use spoor_server::http::{ServeError, Server, serve};
 use spoor_server::settings::Configuration;
@@ -179,7 +179,7 @@ fn the_page_shows_what_every_route_says_to_every_kind_of_key() {
     let mut table = String::from(
         "| call | no key | write | read | admin | revoked | made up |\n|---|---|---|---|---|---|---|\n",
     );
-    for (method, path) in ROUTES.iter().chain(VENDOR_ROUTES).chain(&BESIDE) {
+    for (method, path) in routes::all().chain(VENDOR_ROUTES.iter().chain(&BESIDE).copied()) {
         let (target, headers, body) = sample(method, path);
         let mut row = format!("| `{method} {path}` |");
         for caller in &callers {
@@ -471,17 +471,20 @@ fn a_revoked_key_is_good_for_nothing_from_that_moment_on() {
     let (_, other) = served.add(&admin, "write", Some("shop"));
     let stream = begin_stream(&served, &bearer(&write));
     let kept = begin_stream(&served, &bearer(&other));
-    // The head of a request whose body comes too late.
+    // A request whose body comes too late: it has been let in when the server asks for the rest.
     let body = r#"{"events":[{"type":"look"}]}"#;
     let mut slow = TcpStream::connect(served.server.address()).unwrap();
     let head = format!(
-        "POST /api/v1/track HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{}content-length: {}\r\n\r\n",
+        "POST /api/v1/track HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nexpect: 100-continue\r\n\
+         {}content-length: {}\r\n\r\n",
         bearer(&write),
         body.len()
     );
     slow.write_all(head.as_bytes()).unwrap();
+    let mut goes_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    slow.read_exact(&mut goes_on).unwrap();
+    assert!(goes_on.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&goes_on));
     slow.write_all(&body.as_bytes()[..5]).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
 
     served.revoke(&admin, &id);
     assert_eq!(served.ask("POST", "/api/v1/track", &bearer(&write), body).code(), "key_invalid");

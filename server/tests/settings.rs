@@ -152,6 +152,14 @@ fn what_is_wrong_is_named() {
             "settings: server.hosts: names are expected, such as \"spoor.shop.example\", without scheme and port",
         ),
         ("[server]\nbody_timeout = \"8d\"", "settings: server.body_timeout: must be 7d or less"),
+        ("[server]\ntls = true", "settings: server.tls: a table is expected, this is boolean"),
+        (
+            "[server]\ntls = { certificate = \"cert.pem\" }",
+            "settings: server.tls.key: needed beside the other one",
+        ),
+        ("[server.tls]\nkey = \"key.pem\"", "settings: server.tls.certificate: needed beside the other one"),
+        ("[server.tls]\nkey = \" \"", "settings: server.tls.key: it must name a file"),
+        ("[server.tls]\nkeys = \"key.pem\"", "settings: server.tls.keys: unknown key"),
         ("[store]\ncache = \"0B\"", "settings: store.cache: must be more than nothing"),
         ("[store]\noverlay = \"1B\"", "settings: store.overlay: must be 128KiB or more"),
         ("[store]\nsegment = \"1B\"", "settings: store.segment: must be 64KiB or more"),
@@ -171,11 +179,11 @@ fn what_is_wrong_is_named() {
         ),
         (
             "[webhooks.a]\nsecret = \"sixteen bytes and more\"",
-            "settings: webhooks.a.url: must be an address such as http://127.0.0.1:9000/spoor",
+            "settings: webhooks.a.url: must be an address such as https://hooks.shop.example/spoor",
         ),
         (
-            "[webhooks.a]\nurl = \"https://shop.example/hook\"\nsecret = \"sixteen bytes and more\"",
-            "settings: webhooks.a.url: https is not spoken yet: let a proxy on this machine pass it on",
+            "[webhooks.a]\nurl = \"http://shop.example/hook\"\nca = \"ca.pem\"\nsecret = \"sixteen bytes and more\"",
+            "settings: webhooks.a.ca: is of no use without https: an http:// address shows no certificate",
         ),
         (
             "[webhooks.a]\nurl = \"http://shop.example/hook\"\nsecret = \"short\"",
@@ -242,8 +250,8 @@ fn what_is_wrong_is_named() {
             "settings: identifiers.x.blocked_patterns: \"(\" is no regular expression: unclosed group",
         ),
         (
-            "[identifiers.x]\nexpires_after = \"1d\"",
-            "settings: identifiers.x.expires_after: not yet supported",
+            "[identifiers.x]\nexpires_after = \"999ms\"",
+            "settings: identifiers.x.expires_after: must lie between one second and 36500 days",
         ),
         (
             "[identification]\nevent = \"x\"",
@@ -361,6 +369,8 @@ fn what_is_printed_names_origins_and_is_read_back() {
         [server]
         streams = 3
         log_format = "json"
+        tls.certificate = "c/cert.pem"
+        tls.key = "c/key.pem"
         [sources."a b"]
         ids = "x\"y"
         conversions = ["a", "b"]
@@ -381,11 +391,14 @@ fn what_is_printed_names_origins_and_is_read_back() {
         policy = "any"
     "#;
     let flags = Flags { data: Some(PathBuf::from("/d \"q\"")), ..Flags::default() };
-    let effective = load(file, &[("SPOOR_STORE_CACHE", "1536B")], flags).unwrap();
+    let effective =
+        load(file, &[("SPOOR_STORE_CACHE", "1536B"), ("SPOOR_SERVER_TLS_KEY", "e/key.pem")], flags).unwrap();
     let printed = print(&effective);
     for line in [
         "listen = \"127.0.0.1:8420\"  # default",
         "streams = 3  # file",
+        "tls.certificate = \"c/cert.pem\"  # file",
+        "tls.key = \"e/key.pem\"  # environment",
         "cache = \"1536B\"  # environment",
         "[sources.\"a b\"]",
         "conversions = [\"a\", \"b\"]  # file",

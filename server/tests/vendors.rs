@@ -161,7 +161,7 @@ fn a_body_in_which_nothing_is_right_is_refused_as_a_whole() {
         ("/v1/track", json!({"anonymousId": "a"}), "400 member_missing event"),
         ("/v1/i", json!({"anonymousId": "a".repeat(129)}), "422 id_too_long anonymousId"),
         ("/v1/batch", json!({}), "400 member_missing batch"),
-        ("/v1/batch", json!({"batch": 5}), "400 wrong_type -"),
+        ("/v1/batch", json!({"batch": 5}), "400 wrong_type batch"),
         ("/v1/batch", json!({"batch": vec![0; 2_501]}), "413 array_too_long batch"),
         ("/v1/track", json!([]), "400 wrong_type -"),
     ] {
@@ -328,6 +328,38 @@ fn tracardis_payload_is_answered_in_its_shape() {
 }
 
 #[test]
+fn a_list_is_no_object_and_nobody_learns_what_types_are_called_here() {
+    let (server, _directory) = start(&[]);
+    let item = r#"["track",null,"a-1"]"#;
+    for (target, body, field) in [
+        ("/v1/track", item.to_owned(), None),
+        ("/v1/batch", "[]".to_owned(), None),
+        ("/v1/batch", "[1,2,3,[]]".to_owned(), None),
+        ("/v1/batch", r#"{"batch":{"a":1}}"#.to_owned(), Some("batch")),
+        ("/v1/batch", format!(r#"{{"batch":[{item}]}}"#), None),
+        ("/v1/batch", r#"{"batch":["a",5,null]}"#.to_owned(), None),
+        ("/track", r#"[{"id":"web"}]"#.to_owned(), None),
+        ("/track", r#"{"source":{"id":"web"},"events":{}}"#.to_owned(), Some("events")),
+        ("/track", r#"{"source":{"id":"web"},"events":[["a"]]}"#.to_owned(), Some("events[0]")),
+        (
+            "/track",
+            r#"{"source":{"id":"web"},"session":{"id":"s"},"events":[{"type":"a"}],"options":{"saveSession":"no"}}"#
+                .to_owned(),
+            Some("options.saveSession"),
+        ),
+    ] {
+        let answer = post_as(&server, target, &[("content-type", "application/json")], body.as_bytes());
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some("wrong_type")), "{body}");
+        if field.is_some() {
+            assert_eq!(answer.json()["field"].as_str(), field, "{body}");
+        }
+        let said = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(!said.contains("struct") && !said.contains("sequence"), "{said}");
+    }
+    assert_eq!(types(&server), Vec::<String>::new());
+}
+
+#[test]
 fn what_tracardi_fails_at_is_a_clients_mistake_with_a_name() {
     let (server, _directory) = start(&[]);
     for (body, expected) in [
@@ -335,7 +367,7 @@ fn what_tracardi_fails_at_is_a_clients_mistake_with_a_name() {
         (json!({"source": {"id": "web"}, "session": "s"}), "400 not_an_object session"),
         (json!({"source": {"id": "web"}, "events": [{"type": " "}]}), "422 type_empty events[0].type"),
         (json!({"source": {"id": "web"}, "events": [5]}), "400 wrong_type events[0]"),
-        (json!({"source": {"id": "web"}, "events": 5}), "400 wrong_type -"),
+        (json!({"source": {"id": "web"}, "events": 5}), "400 wrong_type events"),
         (
             json!({"source": {"id": "web"}, "session": {"id": "s".repeat(129)}, "events": []}),
             "422 id_too_long session",

@@ -134,7 +134,7 @@ impl<V: View> Planner<'_, '_, V> {
     /// Links come back in the order in which they first joined. One that something decided since stands in the way
     /// of stays cut.
     pub(super) fn unblock(&mut self, identifier: IdentifierNo) -> Done {
-        if !self.decider.state.identifiers(&identifier)?.is_some_and(|row| row.blocked.is_some()) {
+        if self.decider.state.identifiers(&identifier)?.is_none_or(|row| row.blocked.is_none()) {
             return Ok(refuse("not_blocked", "the value is not blocked"));
         }
         self.decider.emit(Effect::Blocked { identifier, blocked: false })?;

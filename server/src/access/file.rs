@@ -10,9 +10,9 @@ use super::secret::Hash;
 use super::{Key, Right};
 use serde::{Deserialize, Serialize};
 use spoor::Timestamp;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 const NAME: &str = "keys.json";
@@ -55,12 +55,31 @@ pub(super) fn read(data_dir: &Path) -> io::Result<Option<Vec<Kept>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(wrong(error.to_string())),
     };
+    keep_from_others(&path);
     let content: Content = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
     if content.format != FORMAT {
         return Err(wrong(format!("format {} is not known to this version", content.format)));
     }
     let keys: Option<Vec<Kept>> = content.keys.into_iter().map(kept).collect();
     keys.map(Some).ok_or_else(|| wrong("a key in it is not understood".to_owned()))
+}
+
+/// Takes the file from everybody but its owner, where somebody copied it back with other rights. Who has the hashes
+/// has no key; but nobody else has to know who may call.
+fn keep_from_others(path: &Path) {
+    let Ok(mode) = std::fs::metadata(path).map(|found| found.permissions().mode() & 0o777) else { return };
+    if mode & !OWNER_ONLY == 0 {
+        return;
+    }
+    let file = path.display();
+    match std::fs::set_permissions(path, Permissions::from_mode(OWNER_ONLY)) {
+        Ok(()) => {
+            tracing::warn!(%file, "others had rights to the file of keys (mode {mode:03o}); it is its owner's alone now");
+        }
+        Err(error) => {
+            tracing::warn!(%file, %error, "others have rights to the file of keys (mode {mode:03o}), which stay");
+        }
+    }
 }
 
 /// Writes the keys. When it returns they are durable; when it fails the file has the old ones, or, where only the last
@@ -115,7 +134,6 @@ fn line(kept: &Kept) -> Line {
 mod tests {
     use super::super::SourceName;
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn one(right: Right) -> Kept {
         let created_at = Timestamp::from_millis(1_767_225_600_250);
@@ -139,6 +157,11 @@ mod tests {
         let mode = std::fs::metadata(dir.path().join(NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, OWNER_ONLY);
         assert!(!dir.path().join(NEW_NAME).exists());
+        // Copied back from somewhere.
+        std::fs::set_permissions(dir.path().join(NAME), Permissions::from_mode(0o644)).unwrap();
+        assert!(read(dir.path()).unwrap().is_some());
+        let mode = std::fs::metadata(dir.path().join(NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
         write(dir.path(), [].iter()).unwrap();
         assert!(read(dir.path()).unwrap().unwrap().is_empty());
     }

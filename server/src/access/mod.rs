@@ -131,10 +131,11 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// Refuses a key that would be good for nothing: without a name, or for a source that `settings` do not have.
+    /// Refuses a key that would be good for nothing: without a name that a person can read, or for a source that
+    /// `settings` do not have.
     ///
     /// # Errors
-    /// `name_empty`, `name_too_long`, `unknown_source`.
+    /// `name_empty`, `name_too_long`, `name_invalid`, `unknown_source`.
     pub fn check(&self, settings: &Settings) -> Result<(), Rejection> {
         if self.name.trim().is_empty() {
             return Err(Rejection::new("name_empty", "name", "a key has a name, by which a person knows it"));
@@ -142,6 +143,10 @@ impl NewKey {
         if self.name.trim().len() > NAME_MAX_BYTES {
             let message = format!("a name has at most {NAME_MAX_BYTES} bytes");
             return Err(Rejection::new("name_too_long", "name", message));
+        }
+        if self.name.chars().any(is_unseen) {
+            let message = "a name has no control characters, and none that turn the direction of writing";
+            return Err(Rejection::new("name_invalid", "name", message));
         }
         match self.right.source().map(SourceName::as_str) {
             Some(source) if !is_declared(source, settings) => {
@@ -151,6 +156,16 @@ impl NewKey {
             _ => Ok(()),
         }
     }
+}
+
+/// Characters that nobody sees and that change what is seen of others: with them a name looks like another one in a
+/// list, or moves the cursor of a terminal (Unicode TR 36, 2.5: bidirectional text spoofing).
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
 }
 
 /// Without any source there is one.
@@ -195,5 +210,13 @@ mod tests {
         assert_eq!(code(key(" ", Right::Read).check(&settings)).0, "name_empty");
         assert_eq!(code(key(&"n".repeat(129), Right::Read).check(&settings)).0, "name_too_long");
         assert_eq!(code(key(&"n".repeat(128), Right::Read).check(&settings)).0, "ok");
+        for name in
+            ["a\nb", "\u{1b}[2Ja", "a\0", "a\u{202e}b", "\u{2066}a", "a\u{200f}", "a\u{2028}b", "\u{feff}a"]
+        {
+            assert_eq!(code(key(name, Right::Read).check(&settings)).0, "name_invalid", "{name:?}");
+        }
+        for name in ["der Läden", "می\u{200c}خواهم", "👩\u{200d}💻", "שלום"] {
+            assert_eq!(code(key(name, Right::Read).check(&settings)).0, "ok", "{name:?}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::http::routes::Read;
 use crate::http::targets::{self, ActRequest};
 use crate::limits::{COMMAND_ANSWER_MS, COMMAND_STATUS_MS};
 use crate::protocol::write::ErrorBody;
+use crate::tls::pinned::Pinned;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use spoor::Act;
@@ -15,6 +16,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use ureq::http::Response;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, TcpConnector};
 use ureq::{Agent, Body, RequestBuilder};
 
 /// Time to reach the server, in seconds: it is on this machine.
@@ -84,8 +87,17 @@ impl Client {
             .proxy(None)
             .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS)))
             .build();
-        let base = format!("http://{}", reachable(address.address));
-        let client = Self { agent: config.into(), base, key: address.key.clone() };
+        let (agent, scheme) = match &address.certificate {
+            None => (Agent::from(config), "http"),
+            Some(certificate) => {
+                let pinned = Pinned::new(certificate.clone())
+                    .map_err(|error| CallError::Unreachable(error.to_string()))?;
+                let connector = ().chain(TcpConnector::default()).chain(pinned);
+                (Agent::with_parts(config, connector, DefaultResolver::default()), "https")
+            }
+        };
+        let base = format!("{scheme}://{}", reachable(address.address));
+        let client = Self { agent, base, key: address.key.clone() };
         let found: Instance = client.json_within(COMMAND_STATUS_MS, "/api/v1/status")?;
         if found.instance != address.instance {
             return Err(CommandError::Failed(format!(

@@ -1,14 +1,19 @@
 //! Who calls, by the key that a request shows, and what they may do. Knows no connection and no body.
 //!
+//! What the calls of other services' clients show is read in `vendors`.
+//!
 //! A key is shown as `Authorization: Bearer KEY`; as the user name of basic authentication, in which the libraries of
 //! others send theirs; or as `key` in the query, where a page can set no header. An address ends up in the logs of
 //! whoever stands between, and in the histories of browsers: so only the write key of a public source may stand there,
 //! which anybody can read in the page anyway.
 
+pub(super) mod vendors;
+
 use super::errors::Problem;
 use super::pages::{NOT_NAMED, Pages};
 use super::parameters::KEY;
 use super::routes::Need;
+use super::source_of_key::SourceOfKey;
 use crate::access::keyring::{Caller, Keyring, Stranger};
 use crate::access::{NewKey, Right, SourceName};
 use crate::settings::Configuration;
@@ -28,6 +33,7 @@ pub(super) struct Access {
     /// Names of the sources whose keys are in browsers.
     public_sources: HashSet<SourceName>,
     pages: Pages,
+    source_of_key: SourceOfKey,
     settings: Settings,
 }
 
@@ -48,6 +54,7 @@ impl Access {
             keyring,
             public_sources: public.map(|(name, _)| SourceName::new(name)).collect(),
             pages: Pages::new(configuration),
+            source_of_key: SourceOfKey::new(&configuration.engine),
             settings: configuration.engine.clone(),
         }
     }
@@ -105,11 +112,11 @@ impl Access {
 ///
 /// # Errors
 /// `key_invalid`: what is shown cannot be a key.
-pub(super) fn shown(uri: &Uri, headers: &HeaderMap) -> Result<Option<Shown>, Problem> {
+fn shown(uri: &Uri, headers: &HeaderMap) -> Result<Option<Shown>, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => {
-            let text = credentials(value).ok_or(Stranger::Invalid)?;
+            let (_, text) = credentials(value).ok_or(Stranger::Invalid)?;
             Ok(Some(Shown { text, in_address: false }))
         }
         (None, _) => Ok(in_query(uri).map(|text| Shown { text, in_address: true })),
@@ -117,19 +124,25 @@ pub(super) fn shown(uri: &Uri, headers: &HeaderMap) -> Result<Option<Shown>, Pro
     }
 }
 
+/// How a key is written in the header `Authorization`.
+enum Scheme {
+    Bearer,
+    Basic,
+}
+
 /// The key in `Bearer KEY`, or in `Basic`, where it is the user name and the password says nothing.
-fn credentials(value: &HeaderValue) -> Option<String> {
+fn credentials(value: &HeaderValue) -> Option<(Scheme, String)> {
     let (scheme, rest) = value.to_str().ok()?.trim().split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.to_owned());
+        return Some((Scheme::Bearer, rest.to_owned()));
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let pair = String::from_utf8(BASE64_STANDARD.decode(rest).ok()?).ok()?;
     let (name, _) = pair.split_once(':')?;
-    Some(name.to_owned())
+    Some((Scheme::Basic, name.to_owned()))
 }
 
 fn in_query(uri: &Uri) -> Option<String> {

@@ -24,6 +24,9 @@ pub struct Address {
     pub instance: String,
     /// Its process, for a person.
     pub pid: u32,
+    /// SHA-256 of the certificate that it shows, in hexadecimal digits, if it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// A key with which commands may do everything until it stops: so only its owner may read the file.
     #[serde(default)]
     pub key: Option<Secret>,
@@ -41,6 +44,15 @@ impl Address {
     /// # Errors
     /// What the system says.
     pub fn publish(&self, data_dir: &Path) -> io::Result<Published> {
+        self.write(data_dir)?;
+        Ok(Published(data_dir.join(NAME)))
+    }
+
+    /// Writes the file anew, whole or not at all.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn write(&self, data_dir: &Path) -> io::Result<()> {
         let path = data_dir.join(NAME);
         let new = data_dir.join("server.json.new");
         // One that a kill left behind may have another mode.
@@ -48,8 +60,7 @@ impl Address {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(&new)?;
         file.write_all(&serde_json::to_vec(self).map_err(io::Error::other)?)?;
         drop(file);
-        std::fs::rename(&new, &path)?;
-        Ok(Published(path))
+        std::fs::rename(&new, &path)
     }
 }
 

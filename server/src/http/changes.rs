@@ -10,8 +10,10 @@
 //!
 //! Knows no route, and nothing of what a change says.
 
+use super::accept;
 use super::errors::Problem;
 use super::metrics::Metrics;
+use super::parameters::number;
 use super::stream::{Pipe, StreamBody, piped};
 use crate::access::keyring::Caller;
 use crate::limits::{CHANGES_BATCH_MAX, CHANGES_HEARTBEAT_MS, CHANGES_READS_MAX, CHANGES_STALL_MS};
@@ -19,7 +21,6 @@ use crate::protocol::{change, write};
 use crate::store::Store;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
-use hyper::header::ACCEPT;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,13 +50,7 @@ pub(super) enum Framing {
 impl Framing {
     /// The one that `Accept` asks for.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
-        let events = headers.get_all(ACCEPT).iter().any(|value| {
-            let mut kinds = value.to_str().unwrap_or_default().split(',');
-            kinds.any(|kind| {
-                kind.split(';').next().is_some_and(|kind| kind.trim() == Self::Events.media_type())
-            })
-        });
-        if events { Self::Events } else { Self::Lines }
+        if accept::names(headers, Self::Events.media_type()) { Self::Events } else { Self::Lines }
     }
 
     /// What `Content-Type` calls it.
@@ -102,7 +97,7 @@ impl Framing {
 /// `parameter_invalid` if it is no position.
 pub(super) fn resumed(headers: &HeaderMap, following: Following) -> Result<Following, Problem> {
     let Some(last) = headers.get(LAST_EVENT_ID) else { return Ok(following) };
-    match last.to_str().ok().and_then(|text| text.trim().parse().ok()) {
+    match last.to_str().ok().and_then(|text| number(text.trim())) {
         Some(after) => Ok(Following { after, ..following }),
         None => {
             let message = "this header is the id of a change, which is its position";
@@ -345,6 +340,7 @@ mod tests {
         let wanted = |value| Framing::wanted(&headers("accept", value));
         assert_eq!(wanted("text/event-stream"), Framing::Events);
         assert_eq!(wanted("text/html, text/event-stream;q=0.5"), Framing::Events);
+        assert_eq!(wanted("text/event-stream;q=0"), Framing::Lines);
         assert_eq!(wanted("*/*"), Framing::Lines);
         assert_eq!(Framing::wanted(&HeaderMap::new()), Framing::Lines);
     }
@@ -355,8 +351,10 @@ mod tests {
         let after = |headers: &HeaderMap| resumed(headers, following).map(|following| following.after);
         assert_eq!(after(&HeaderMap::new()), Ok(3));
         assert_eq!(after(&headers(LAST_EVENT_ID, " 7")), Ok(7));
-        let problem = after(&headers(LAST_EVENT_ID, "x")).unwrap_err();
-        assert_eq!(problem.body.field.as_deref(), Some("Last-Event-ID"));
+        for wrong in ["x", "+7", "07", "-1", ""] {
+            let problem = after(&headers(LAST_EVENT_ID, wrong)).unwrap_err();
+            assert_eq!(problem.body.field.as_deref(), Some("Last-Event-ID"), "{wrong}");
+        }
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub const CODES: &[(&str, u16)] = &[
     ("junk", 422),
     ("name_empty", 422),
     ("name_repeated", 422),
+    ("name_invalid", 422),
     ("name_too_long", 422),
     ("too_many_consents", 422),
     ("too_many_events", 422),

@@ -1,13 +1,13 @@
 //! Hands requests to the store and brings back what became of them, in the form in which it is sent. Knows no
 //! connection, and no status but those of problems.
 
+use super::accept;
 use super::errors::Problem;
 use super::metrics::Metrics;
 use crate::protocol::write::{self, Audience, ErrorBody, ItemError};
 use crate::protocol::{compact, public};
 use crate::store::{LazyReply, Store};
 use hyper::HeaderMap;
-use hyper::header::ACCEPT;
 use spoor::settings::{DEFAULT_SOURCE, Keys, Settings};
 use spoor::{Reply, TrackError, TrackRequest};
 use std::collections::HashSet;
@@ -36,14 +36,7 @@ impl Form {
     /// The form that `Accept` asks for; without one of ours in it, that in which was sent.
     #[must_use]
     pub fn wanted(headers: &HeaderMap, sent: Self) -> Self {
-        let names = |form: Self| {
-            headers.get_all(ACCEPT).iter().any(|value| {
-                let types = value.to_str().unwrap_or_default().split(',');
-                types
-                    .filter_map(|kind| kind.split(';').next())
-                    .any(|kind| kind.trim().eq_ignore_ascii_case(form.media_type()))
-            })
-        };
+        let names = |form: Self| accept::names(headers, form.media_type());
         match (names(Self::Json), names(Self::Compact)) {
             (true, false) => Self::Json,
             (false, true) => Self::Compact,

@@ -1,9 +1,10 @@
-//! Accepts connections and sees them to their end. Knows HTTP's framing and bounds, and no route.
+//! Accepts connections, encrypted or not, and sees them to their end. Knows HTTP's framing and bounds, and no route.
 
 use super::answer_body::AnswerBody;
 use super::service::Service;
 use super::watch::{Patience, Watch, Watched};
 use crate::settings::ServerSettings;
+use crate::tls::shown::Shown;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -11,8 +12,10 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 /// A connection that was given up may still say goodbye for this long, in milliseconds.
 const FAREWELL_MS: u64 = 1_000;
@@ -24,6 +27,8 @@ struct Shared {
     service: Arc<Service>,
     builder: Builder<TokioExecutor>,
     patience: Patience,
+    /// What is shown at each handshake: it may be another certificate than at the one before.
+    shown: Option<watch::Receiver<Shown>>,
     stop: watch::Receiver<bool>,
 }
 
@@ -32,6 +37,7 @@ pub(super) async fn run(
     listener: TcpListener,
     service: Arc<Service>,
     settings: &ServerSettings,
+    shown: Option<watch::Receiver<Shown>>,
     mut stop: watch::Receiver<bool>,
 ) {
     let shared = Arc::new(Shared {
@@ -41,6 +47,7 @@ pub(super) async fn run(
             headers: Duration::from_millis(settings.headers_timeout_ms),
             idle: Duration::from_millis(settings.idle_timeout_ms),
         },
+        shown,
         stop: stop.clone(),
     });
     let places = Arc::new(Semaphore::new(settings.connections));
@@ -101,6 +108,28 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, pl
     let _ = stream.set_nodelay(true);
     let watch = Watch::new(shared.patience);
     let _counted = shared.service.connection();
+    match &shared.shown {
+        None => serve(stream, peer, &shared, watch).await,
+        Some(shown) => {
+            let acceptor = TlsAcceptor::from(Arc::clone(&shown.borrow().config));
+            let mut stop = shared.stop.clone();
+            // A handshake has the time of the first head, and is the client's business as all of a connection.
+            tokio::select! {
+                Ok(stream) = acceptor.accept(stream) => serve(stream, peer, &shared, watch).await,
+                () = watch.given_up() => {}
+                () = stopped(&mut stop) => {}
+                else => {}
+            }
+        }
+    }
+    drop(place);
+}
+
+/// Answers what is asked on a connection, until its end.
+async fn serve<S>(stream: S, peer: SocketAddr, shared: &Shared, watch: Arc<Watch>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let answer = service_fn(|request| {
         let busy = watch.busy();
         let service = Arc::clone(&shared.service);
@@ -131,5 +160,4 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, pl
             }
         }
     }
-    drop(place);
 }

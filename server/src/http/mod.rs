@@ -11,6 +11,7 @@ pub mod routes;
 pub mod targets;
 pub mod vendor_routes;
 
+mod accept;
 mod access;
 mod answer_body;
 mod caller;
@@ -19,6 +20,7 @@ mod listener;
 mod metrics;
 mod pages;
 mod parameters;
+mod renewal;
 mod service;
 mod sizes;
 mod source_of_key;
@@ -30,8 +32,9 @@ use crate::access::keyring::Keyring;
 use crate::command::StopSignals;
 use crate::settings::{Configuration, SettingsError};
 use crate::store::Store;
-use crate::webhooks::Webhooks;
+use crate::webhooks::{Agents, Webhooks};
 use address::{Address, Published};
+use renewal::Renewal;
 use service::Service;
 use spoor::{Engine, Environment};
 use std::fmt;
@@ -84,6 +87,8 @@ pub struct Server {
     address: SocketAddr,
     store: Arc<dyn Store>,
     stop: tokio::sync::watch::Sender<bool>,
+    /// The certificate that is shown, where connections are encrypted.
+    renewal: Option<Renewal>,
     /// `None` once it has been stopped.
     running: Option<Running>,
 }
@@ -118,16 +123,22 @@ pub fn serve_with(configuration: &Configuration, environment: Environment) -> Re
     let open_keys = || Keyring::open(&configuration.data_dir).map_err(ServeError::System);
     // Before the store is opened, which may take its time; and keys are read once nobody else can change them.
     check_exposure(configuration, &open_keys()?)?;
+    let agents = Agents::of(configuration).map_err(ServeError::Settings)?;
+    let shown = read_shown(configuration)?;
     let engine = Engine::open_with(&configuration.data_dir, configuration.engine.clone(), environment)?;
     let keyring = Arc::new(open_keys()?);
     let key = Some(keyring.command_key().clone());
     let instance = instance();
-    let mut server = serve_store_with(configuration, Arc::new(engine), instance.clone(), keyring)?;
-    let webhooks = Webhooks::start(configuration, &server.store).map_err(ServeError::System)?;
+    let mut server = start(configuration, Arc::new(engine), instance.clone(), keyring, shown)?;
+    let webhooks = Webhooks::start(configuration, agents, &server.store).map_err(ServeError::System)?;
     if let Some(running) = &mut server.running {
         running.webhooks = Some(webhooks);
     }
-    let address = Address { address: server.address, instance, pid: std::process::id(), key };
+    let certificate = server.renewal.as_ref().map(Renewal::fingerprint);
+    let address = Address { address: server.address, instance, pid: std::process::id(), certificate, key };
+    if let Some(renewal) = &mut server.renewal {
+        renewal.tell(&address, &configuration.data_dir);
+    }
     match address.publish(&configuration.data_dir) {
         Ok(published) => {
             if let Some(running) = &mut server.running {
@@ -178,6 +189,23 @@ pub fn serve_store_with(
     instance: String,
     keyring: Arc<Keyring>,
 ) -> Result<Server, ServeError> {
+    let shown = read_shown(configuration)?;
+    start(configuration, store, instance, keyring, shown)
+}
+
+/// The certificate of the settings, and where another may be put in its place.
+fn read_shown(configuration: &Configuration) -> Result<Option<Renewal>, ServeError> {
+    let files = configuration.server.tls.as_ref();
+    files.map(Renewal::begin).transpose().map_err(ServeError::Settings)
+}
+
+fn start(
+    configuration: &Configuration,
+    store: Arc<dyn Store>,
+    instance: String,
+    keyring: Arc<Keyring>,
+    renewal: Option<Renewal>,
+) -> Result<Server, ServeError> {
     check_exposure(configuration, &keyring)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("spoor-http")
@@ -192,11 +220,14 @@ pub fn serve_store_with(
     let service = Arc::new(Service::new(Arc::clone(&store), configuration, keyring, instance));
     let settings = configuration.server.clone();
     runtime.spawn(tell_failure(Arc::clone(&store), stopped.clone()));
-    let listener = runtime.spawn(async move { listener::run(listener, service, &settings, stopped).await });
+    let shown = renewal.as_ref().map(Renewal::shown);
+    let listener =
+        runtime.spawn(async move { listener::run(listener, service, &settings, shown, stopped).await });
     Ok(Server {
         address,
         store,
         stop,
+        renewal,
         running: Some(Running { runtime, listener, published: None, webhooks: None }),
     })
 }
@@ -238,13 +269,16 @@ impl Server {
     }
 
     /// Listens for SIGTERM and SIGINT from here on: before anybody is told that the server serves, who may then stop it
-    /// at once.
+    /// at once. Where connections are encrypted, SIGHUP from here on has the certificate read anew.
     ///
     /// # Errors
     /// [`ServeError::System`] if they cannot be listened for.
     pub fn listen_for_signals(&self) -> Result<Option<StopSignals>, ServeError> {
         let Some(running) = &self.running else { return Ok(None) };
         let _inside = running.runtime.enter();
+        if let Some(renewal) = &self.renewal {
+            renewal.listen().map_err(ServeError::System)?;
+        }
         StopSignals::listen().map(Some).map_err(ServeError::System)
     }
 

@@ -4,9 +4,16 @@ use super::errors::Problem;
 use spoor::limits::PAGE_MAX_ITEMS;
 use spoor::model::{AsOf, PageRequest};
 use spoor::{Origin, Timestamp};
+use std::str::FromStr;
 
 /// The parameter in which a page shows its key, where it can set no header.
 pub(super) const KEY: &str = "key";
+
+/// A number in the one way in which it is written: digits, without a sign or zeros before them.
+pub(super) fn number<T: FromStr>(text: &str) -> Option<T> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| plain)
+}
 
 /// The query: each getter takes its parameter out, and what is left is unknown.
 pub(super) struct Parameters(Vec<(String, String)>);
@@ -57,7 +64,7 @@ impl Parameters {
     pub(super) fn after(&mut self) -> Result<u64, Problem> {
         match self.take("after") {
             None => Ok(0),
-            Some(text) => text.parse().map_err(|_| {
+            Some(text) => number(&text).ok_or_else(|| {
                 Problem::field("parameter_invalid", "after", "after is a sequence number, from 0")
             }),
         }
@@ -65,8 +72,8 @@ impl Parameters {
 
     pub(super) fn limit(&mut self) -> Result<Option<usize>, Problem> {
         let Some(text) = self.take("limit") else { return Ok(None) };
-        match text.parse() {
-            Ok(limit) if (1..=PAGE_MAX_ITEMS).contains(&limit) => Ok(Some(limit)),
+        match number(&text) {
+            Some(limit) if (1..=PAGE_MAX_ITEMS).contains(&limit) => Ok(Some(limit)),
             _ => {
                 let message = format!("limit is a number from 1 to {PAGE_MAX_ITEMS}");
                 Err(Problem::field("limit_invalid", "limit", message))
@@ -114,6 +121,21 @@ impl Parameters {
                 Err(Problem::field("parameter_unknown", name, "this route has no such parameter"))
             }
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_in_one_way() {
+        for (text, expected) in [("0", Some(0)), ("7", Some(7)), ("18446744073709551615", Some(u64::MAX))] {
+            assert_eq!(number::<u64>(text), expected, "{text}");
+        }
+        for text in ["", "00", "01", "+1", "-1", " 1", "1.0", "1e3", "٣", "18446744073709551616"] {
+            assert_eq!(number::<u64>(text), None, "{text}");
         }
     }
 }

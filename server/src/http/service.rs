@@ -13,8 +13,7 @@ use super::errors::Problem;
 use super::intake::{self, Form, Intake, Item};
 use super::metrics::{self, Metrics};
 use super::pages::{self, Question};
-use super::routes::{ActCall, Call, KeyRoute, Read, find};
-use super::source_of_key::SourceOfKey;
+use super::routes::{ActCall, Call, Found, KeyRoute, Read, find};
 use super::stream::{self, Surroundings, Terms};
 use super::tracker;
 use crate::access::keyring::{Caller, Keyring};
@@ -53,9 +52,10 @@ pub(super) struct Service {
     metrics: Arc<Metrics>,
     /// Tells this run of the server from others, so that a client can see whom it reached.
     instance: String,
+    /// Whether connections are encrypted without anybody in front.
+    tls: bool,
     names: Names,
     access: Arc<Access>,
-    source_of_key: SourceOfKey,
     body_bytes: usize,
     body_decompressed_bytes: usize,
     body_timeout: Duration,
@@ -91,9 +91,9 @@ impl Service {
             metrics,
             store,
             instance,
+            tls: server.tls.is_some(),
             names: Names::new(server.listen.ip(), &server.hosts),
             access: Arc::new(Access::new(keyring, configuration)),
-            source_of_key: SourceOfKey::new(engine),
             body_bytes: server.body_bytes,
             body_decompressed_bytes: server.body_decompressed_bytes,
             body_timeout: Duration::from_millis(server.body_timeout_ms),
@@ -149,10 +149,11 @@ impl Service {
         }
         let page = self.names.other_page(uri, headers);
         let found = find(request.method(), uri.path(), uri.query());
-        let route = found.as_ref().map_or("-", Call::route);
+        let route = found.as_ref().map_or("-", |found| found.route);
         // What is no call tells a page nothing that it must not know.
-        let is_for_pages = found.as_ref().map_or(true, Call::is_for_pages);
-        let admitted = found.and_then(|call| Ok((self.access.admit(call.need(), uri, headers)?, call)));
+        let is_for_pages = found.as_ref().map_or(true, |found| found.call.is_for_pages());
+        let admitted =
+            found.and_then(|Found { call, .. }| Ok((self.access.admit(call.need(), uri, headers)?, call)));
         let source = admitted.as_ref().ok().and_then(|(caller, _)| caller.source()).cloned();
         let readers = is_for_pages.then(|| Readers { page: page.clone(), source });
         let outcome = match admitted {
@@ -167,8 +168,8 @@ impl Service {
 
     /// Answers what a browser asks before it sends for a page of another origin.
     fn permit(&self, uri: &Uri, question: Question) -> Result<Answer, Problem> {
-        let call = find(&question.method, uri.path(), uri.query())?;
-        if !call.is_for_pages() {
+        let found = find(&question.method, uri.path(), uri.query())?;
+        if !found.call.is_for_pages() {
             let message = "a page of another origin may track, and nothing else";
             return Err(Problem::new("cross_origin", message));
         }

@@ -132,7 +132,7 @@ mod tests {
 
     fn found(method: &str, target: &str) -> Call {
         let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
-        find(&method.parse().unwrap(), path, query).unwrap()
+        find(&method.parse().unwrap(), path, query).unwrap().call
     }
 
     #[test]

@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// How long a connection may take.
@@ -108,21 +107,21 @@ impl Watch {
     }
 }
 
-/// A connection whose bytes are seen by its [`Watch`].
+/// A connection whose bytes are seen by its [`Watch`], once they are no longer encrypted.
 #[derive(Debug)]
-pub(super) struct Watched {
-    stream: TcpStream,
+pub(super) struct Watched<S> {
+    stream: S,
     watch: Arc<Watch>,
 }
 
-impl Watched {
+impl<S> Watched<S> {
     /// Lets `watch` see `stream`; in the form that hyper takes.
-    pub(super) fn io(stream: TcpStream, watch: Arc<Watch>) -> TokioIo<Self> {
+    pub(super) fn io(stream: S, watch: Arc<Watch>) -> TokioIo<Self> {
         TokioIo::new(Self { stream, watch })
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -138,7 +137,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

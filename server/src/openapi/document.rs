@@ -1,8 +1,10 @@
-//! Puts the document together: paths from the rows of `operations`, answers from the table of errors.
+//! Puts the document together: paths from the table of routes, answers from the table of errors.
 
-use super::operations::{Answer, Body, EVERYWHERE, OPERATIONS, Operation, Parameter, Place};
 use super::schemas::schemas;
 use crate::http::errors::CODES;
+use crate::http::routes::operation::{Answer, Body, EVERYWHERE, Operation, Parameter, Place};
+use crate::http::routes::route::Route;
+use crate::http::routes::table::ROUTES;
 use crate::protocol::compact::MEDIA_TYPE;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -18,13 +20,13 @@ const ABOUT: &str = "A tracking database: takes events, keeps profiles and sessi
 pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     let mut groups: Vec<&str> = Vec::new();
-    for operation in OPERATIONS {
-        if !groups.contains(&operation.group) {
-            groups.push(operation.group);
+    for Route { method, path, about, .. } in ROUTES {
+        if !groups.contains(&about.group) {
+            groups.push(about.group);
         }
-        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        let path = paths.entry(*path).or_insert_with(|| json!({}));
         if let Some(methods) = path.as_object_mut() {
-            methods.insert(operation.method.to_owned(), described(operation));
+            methods.insert(method.to_ascii_lowercase(), described(about));
         }
     }
     json!({
@@ -43,7 +45,7 @@ pub fn document() -> Value {
 }
 
 fn described(operation: &Operation) -> Value {
-    let Operation { method: _, path: _, id, group, says, parameters, body, answer, refused } = operation;
+    let Operation { id, group, says, parameters, body, answer, refused } = operation;
     let mut described = json!({
         "operationId": id,
         "tags": [group],

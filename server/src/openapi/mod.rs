@@ -1,11 +1,10 @@
 //! The interface described for programs, as an OpenAPI 3.1 document, and the same as a page for people. Knows what can
-//! be called and what comes back; a test compares it with the routes and with the table of errors.
+//! be called and what comes back; a test compares it with what the routes take and with the table of errors.
 //!
-//! `operations` lists what can be called, `schemas` what goes in and comes back, `document` puts them together, and
+//! What can be called stands in the table of routes (`http/routes/table`), `schemas` says what goes in and comes back, `document` puts them together, and
 //! `page` makes a page of the document.
 
 mod document;
-mod operations;
 mod page;
 mod schemas;
 

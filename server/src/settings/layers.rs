@@ -51,14 +51,17 @@ impl Layers {
         Ok(())
     }
 
-    /// Lays one value on top: `section.name`, as text.
+    /// Lays one value on top: `section.name`, as text. A section may be one inside another, such as `server.tls`.
     pub(super) fn set(&mut self, section: &str, name: &str, text: &str, origin: Origin) {
-        let entry = self.table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-        // A file that has something else in the section's place is refused when the section is read.
-        if let Value::Table(table) = entry {
-            table.insert(name.to_owned(), Value::String(text.to_owned()));
-            self.origins.insert(format!("{section}.{name}"), origin);
+        let mut table = &mut self.table;
+        for part in section.split('.') {
+            let entry = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            // A file that has something else in the section's place is refused when the section is read.
+            let Value::Table(inner) = entry else { return };
+            table = inner;
         }
+        table.insert(name.to_owned(), Value::String(text.to_owned()));
+        self.origins.insert(format!("{section}.{name}"), origin);
     }
 
     /// Takes a section out to read it.

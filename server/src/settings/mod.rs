@@ -91,6 +91,8 @@ impl Default for Configuration {
 pub struct ServerSettings {
     /// Where to listen; port 0 takes any that is free.
     pub listen: SocketAddr,
+    /// What it shows those who connect; without it, connections are not encrypted.
+    pub tls: Option<TlsSettings>,
     /// Names beside those of this machine under which it is called, such as by a proxy in front of it.
     pub hosts: Vec<String>,
     /// What the log shows.
@@ -125,6 +127,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420),
+            tls: None,
             hosts: Vec::new(),
             log: LogLevel::Info,
             log_format: LogFormat::Text,
@@ -141,6 +144,15 @@ impl Default for ServerSettings {
             shutdown_timeout_ms: limits::SHUTDOWN_TIMEOUT_MS,
         }
     }
+}
+
+/// The files of TLS, both PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The certificate, followed by those between it and an authority.
+    pub certificate: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
 }
 
 /// What the log shows.
@@ -277,13 +289,16 @@ const SERVER_NAMES: [&str; 15] = [
     "idle_timeout",
     "shutdown_timeout",
 ];
+const TLS_NAMES: [&str; 2] = ["certificate", "key"];
 const STORE_NAMES: [&str; 4] = ["dir", "cache", "overlay", "segment"];
 
 /// The section and name that an environment variable sets; `None` if it is none of ours.
 fn variable_key(variable: &str) -> Result<Option<(&'static str, String)>, SettingsError> {
-    for (prefix, section, names) in
-        [("SPOOR_SERVER_", "server", &SERVER_NAMES[..]), ("SPOOR_STORE_", "store", &STORE_NAMES)]
-    {
+    for (prefix, section, names) in [
+        ("SPOOR_SERVER_TLS_", "server.tls", &TLS_NAMES[..]),
+        ("SPOOR_SERVER_", "server", &SERVER_NAMES),
+        ("SPOOR_STORE_", "store", &STORE_NAMES),
+    ] {
         let Some(name) = variable.strip_prefix(prefix) else { continue };
         let name = name.to_ascii_lowercase();
         if names.contains(&name.as_str()) {
@@ -362,6 +377,7 @@ fn read_server(mut section: Section) -> Result<ServerSettings, SettingsError> {
         server.listen = parse_address(&text)
             .ok_or_else(|| SettingsError::key(key, format!("{text} is no address such as 127.0.0.1:8420")))?;
     }
+    server.tls = read_tls(section.section("tls")?)?;
     put(&mut server.hosts, section.words("hosts")?);
     put(&mut server.log, section.choice("log", &LOG_LEVELS)?);
     put(&mut server.log_format, section.choice("log_format", &LOG_FORMATS)?);
@@ -379,6 +395,26 @@ fn read_server(mut section: Section) -> Result<ServerSettings, SettingsError> {
     section.finish()?;
     check_server(&server)?;
     Ok(server)
+}
+
+/// Both files, or none.
+fn read_tls(mut section: Section) -> Result<Option<TlsSettings>, SettingsError> {
+    let mut file = |name: &str| match section.text(name)? {
+        Some(path) if path.trim().is_empty() => {
+            Err(SettingsError::key(section.key(name), "it must name a file"))
+        }
+        path => Ok(path.map(PathBuf::from)),
+    };
+    let files = (file("certificate")?, file("key")?);
+    let missing = |name: &str| Err(SettingsError::key(section.key(name), "needed beside the other one"));
+    let tls = match files {
+        (Some(certificate), Some(key)) => Some(TlsSettings { certificate, key }),
+        (None, None) => None,
+        (None, Some(_)) => return missing("certificate"),
+        (Some(_), None) => return missing("key"),
+    };
+    section.finish()?;
+    Ok(tls)
 }
 
 fn parse_address(text: &str) -> Option<SocketAddr> {

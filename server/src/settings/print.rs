@@ -32,6 +32,9 @@ pub fn print(effective: &Effective) -> String {
         let mut lines = out.named_section("webhooks", name);
         // Neither the address, which may have a password in it, nor the secret is for whoever looks on.
         lines.put("events", webhook.events.clone());
+        if let Some(ca) = &webhook.ca {
+            lines.put("ca", ca.to_string_lossy().into_owned());
+        }
     }
     out.text
 }
@@ -68,6 +71,10 @@ impl<'a> Printer<'a> {
         let server = &self.effective.configuration.server;
         let mut lines = self.section("server");
         lines.put("listen", server.listen.to_string());
+        if let Some(tls) = &server.tls {
+            lines.put("tls.certificate", tls.certificate.to_string_lossy().into_owned());
+            lines.put("tls.key", tls.key.to_string_lossy().into_owned());
+        }
         lines.put("hosts", server.hosts.clone());
         lines.put("log", word(&LOG_LEVELS, &server.log));
         lines.put("log_format", word(&LOG_FORMATS, &server.log_format));

@@ -2,6 +2,7 @@
 
 use crate::limits::FIELD_MAX_BYTES;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use spoor::{Json, JsonFault, Rejection, Timestamp};
 
@@ -13,6 +14,20 @@ pub(super) type Raw<'a> = Option<&'a RawValue>;
 /// # Errors
 /// `json_invalid`, `json_duplicate_key`, `wrong_type`.
 pub(super) fn message<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Rejection> {
+    // A derived reader takes a list for an object, member by member, and names our types where it ends too early.
+    if !text.trim_start().starts_with('{') {
+        value_of::<IgnoredAny>(text)?;
+        let message = "this is an object".to_owned();
+        return Err(Rejection { code: "wrong_type", message, field: None });
+    }
+    value_of(text)
+}
+
+/// Reads any JSON, as far as `T` looks into it.
+///
+/// # Errors
+/// As [`message`].
+pub(super) fn value_of<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Rejection> {
     serde_json::from_str(text).map_err(|error| {
         let message = error.to_string();
         let code = match error.classify() {
@@ -24,6 +39,29 @@ pub(super) fn message<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Reject
         };
         Rejection { code, message, field: None }
     })
+}
+
+/// The items of a list.
+///
+/// # Errors
+/// `wrong_type`.
+pub(super) fn list<'a>(raw: Raw<'a>, field: &str) -> Result<Option<Vec<&'a RawValue>>, Rejection> {
+    let Some(raw) = raw else { return Ok(None) };
+    let items = serde_json::from_str(raw.get());
+    items.map(Some).map_err(|_| Rejection::new("wrong_type", field, "this is a list"))
+}
+
+/// `true` or `false`.
+///
+/// # Errors
+/// `wrong_type`.
+pub(super) fn flag(raw: Raw<'_>, field: &str) -> Result<Option<bool>, Rejection> {
+    match raw.map(RawValue::get) {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(Rejection::new("wrong_type", field, "this is true or false")),
+    }
 }
 
 /// Text without the blanks around it; an integer stands for its digits. Nothing but blanks is absent.
@@ -97,6 +135,12 @@ pub(super) fn value(value: &serde_json::Value, field: &str) -> Result<Json, Reje
     sound(&value.to_string(), field)
 }
 
+/// What is wrong with a part of a message, told of the whole.
+pub(super) fn within(fault: Rejection, field: &str) -> Rejection {
+    let field = fault.field.map_or_else(|| field.to_owned(), |inner| format!("{field}.{inner}"));
+    Rejection { field: Some(bounded(field)), ..fault }
+}
+
 /// A field of bounded length: names in it come from the sender.
 pub(super) fn bounded(mut field: String) -> String {
     let end = (0..=FIELD_MAX_BYTES).rev().find(|end| field.is_char_boundary(*end));
@@ -129,6 +173,56 @@ mod tests {
             assert_eq!(found, expected.map(|text| text.map(str::to_owned)), "{sent}");
         }
         assert_eq!(text(None, "userId").unwrap(), None);
+    }
+
+    #[test]
+    fn a_message_is_an_object_and_nobody_is_told_what_we_call_it() {
+        #[derive(Debug, Deserialize)]
+        struct Ours<'a> {
+            #[serde(borrow)]
+            a: Raw<'a>,
+        }
+        for (sent, expected) in [
+            ("{\"a\":1}", "1"),
+            (" {}", "-"),
+            ("[]", "wrong_type"),
+            ("[1]", "wrong_type"),
+            ("[1,2]", "wrong_type"),
+            ("7", "wrong_type"),
+            ("null", "wrong_type"),
+            ("[1", "json_invalid"),
+            ("{\"a\":1,\"a\":1}", "json_duplicate_key"),
+            ("", "json_invalid"),
+        ] {
+            let found = match message::<Ours<'_>>(sent) {
+                Ok(ours) => ours.a.map_or("-", RawValue::get).to_owned(),
+                Err(rejection) => {
+                    assert!(!rejection.message.contains("Ours"), "{}", rejection.message);
+                    rejection.code.to_owned()
+                }
+            };
+            assert_eq!(found, expected, "{sent}");
+        }
+    }
+
+    #[test]
+    fn lists_and_flags_are_what_they_should_be() {
+        for (sent, items, says) in [
+            ("[1, {}]", Some(2), None),
+            ("[]", Some(0), None),
+            ("{}", None, None),
+            ("\"a\"", None, None),
+            ("true", None, Some(true)),
+            ("false", None, Some(false)),
+            ("\"no\"", None, None),
+            ("0", None, None),
+        ] {
+            let raw = raw(sent);
+            let found = list(Some(&raw), "batch").ok().flatten().map(|items| items.len());
+            assert_eq!(found, items, "{sent}");
+            assert_eq!(flag(Some(&raw), "options.a").ok().flatten(), says, "{sent}");
+        }
+        assert_eq!((list(None, "batch").unwrap().is_none(), flag(None, "a").unwrap()), (true, None));
     }
 
     #[test]

@@ -10,22 +10,44 @@ mod sender;
 pub mod signature;
 
 use crate::limits::WEBHOOK_FAREWELL_MS;
-use crate::settings::Configuration;
+use crate::settings::{Configuration, SettingsError};
 use crate::store::Store;
+use place::Place;
 use sender::Sender;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use ureq::Agent;
+
+/// What each webhook posts with, by its name: made before anything is opened, since files may be wrong.
+#[derive(Debug)]
+pub(crate) struct Agents(BTreeMap<String, Agent>);
+
+impl Agents {
+    /// For those of `configuration`.
+    ///
+    /// # Errors
+    /// Names the webhook whose receiver could not be verified by what there is.
+    pub(crate) fn of(configuration: &Configuration) -> Result<Self, SettingsError> {
+        let agent = |(name, settings)| Ok((String::clone(name), sender::agent(name, settings)?));
+        configuration.webhooks.iter().map(agent).collect::<Result<_, _>>().map(Self)
+    }
+}
 
 /// The webhooks of a server. They end when this is dropped; what is on its way then is waited for, but not long.
 #[derive(Debug)]
 pub(crate) struct Webhooks(Arc<Bell>);
 
 impl Webhooks {
-    /// Starts those of `configuration`, on `store`.
+    /// Starts those of `configuration`, with what was made for them, on `store`.
     ///
     /// # Errors
     /// What the system says where a thread cannot be started, or a place not be read or written.
-    pub(crate) fn start(configuration: &Configuration, store: &Arc<dyn Store>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        configuration: &Configuration,
+        mut agents: Agents,
+        store: &Arc<dyn Store>,
+    ) -> std::io::Result<Self> {
         let bell = Arc::new(Bell::default());
         // Dropped where one of them cannot be started, so that the others end.
         let webhooks = Self(Arc::clone(&bell));
@@ -42,8 +64,9 @@ impl Webhooks {
         }));
         bell.ring(store.status().position);
         for (name, settings) in &configuration.webhooks {
-            let sender =
-                Sender::new(name, settings, &configuration.data_dir, Arc::clone(store), Arc::clone(&bell))?;
+            let Some(agent) = agents.0.remove(name) else { continue };
+            let place = Place::new(&configuration.data_dir, name);
+            let sender = Sender::new(name, settings, agent, place, Arc::clone(store), Arc::clone(&bell))?;
             let running = Running::begin(&bell);
             let run = move || {
                 let _running = running;

@@ -12,11 +12,11 @@ use crate::limits::{
     WEBHOOK_ANSWER_MS, WEBHOOK_BATCH_MAX, WEBHOOK_CONNECT_MS, WEBHOOK_RETRY_MAX_MS, WEBHOOK_RETRY_MS,
 };
 use crate::protocol::{change, write};
-use crate::settings::WebhookSettings;
+use crate::settings::{SettingsError, WebhookSettings};
 use crate::store::Store;
+use crate::tls::trusted;
 use spoor::change::{Change, Happened};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ureq::Agent;
@@ -34,6 +34,23 @@ pub(super) struct Sender {
     agent: Agent,
 }
 
+/// What the webhook called `name` posts with.
+///
+/// # Errors
+/// What [`trusted::config`] says where its receiver shows a certificate.
+pub(super) fn agent(name: &str, settings: &WebhookSettings) -> Result<Agent, SettingsError> {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        // Elsewhere is not where the operator wanted it.
+        .max_redirects(0)
+        .timeout_connect(Some(Duration::from_millis(WEBHOOK_CONNECT_MS)))
+        .timeout_global(Some(Duration::from_millis(WEBHOOK_ANSWER_MS)));
+    if settings.is_encrypted() {
+        config = config.tls_config(trusted::config(name, settings.ca.as_deref())?);
+    }
+    Ok(config.build().into())
+}
+
 /// Why a batch was not taken.
 enum Trouble {
     /// The receiver; it may take it later.
@@ -47,11 +64,11 @@ impl Sender {
     pub(super) fn new(
         name: &str,
         settings: &WebhookSettings,
-        data_dir: &Path,
+        agent: Agent,
+        place: Place,
         store: Arc<dyn Store>,
         bell: Arc<Bell>,
     ) -> io::Result<Self> {
-        let place = Place::new(data_dir, name);
         let position = store.status().position;
         let after = place.read_or(position)?;
         if after > position {
@@ -61,15 +78,8 @@ impl Sender {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            // Elsewhere is not where the operator wanted it.
-            .max_redirects(0)
-            .timeout_connect(Some(Duration::from_millis(WEBHOOK_CONNECT_MS)))
-            .timeout_global(Some(Duration::from_millis(WEBHOOK_ANSWER_MS)))
-            .build();
         let (name, settings) = (name.to_owned(), settings.clone());
-        Ok(Self { name, settings, store, bell, place, after, kept: after, agent: config.into() })
+        Ok(Self { name, settings, store, bell, place, after, kept: after, agent })
     }
 
     /// Until it is time to stop.

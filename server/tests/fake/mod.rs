@@ -272,7 +272,7 @@ impl Store for Fake {
             identifier: "email:a@b.example".to_owned(),
             seq: EventSeq(7),
             at: Timestamp::from_millis(1),
-            suspended: 2,
+            suspended: 1,
         };
         Ok(Page { items: vec![entry], cursor: None })
     }

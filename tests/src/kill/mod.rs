@@ -14,7 +14,7 @@
 mod ledger;
 mod links;
 mod load;
-mod process;
+pub mod process;
 
 pub use links::run_links;
 

@@ -26,16 +26,29 @@ inactivity_timeout = "7d"
 
 /// A server that is killed and started again on one directory.
 #[derive(Debug)]
-pub(super) struct Server {
+pub struct Server {
     binary: PathBuf,
     directory: PathBuf,
     child: Option<Child>,
 }
 
 impl Server {
-    pub(super) fn new(binary: PathBuf, directory: PathBuf) -> Result<Self, String> {
+    /// One that is not started, on a directory of its own.
+    ///
+    /// # Errors
+    /// The settings cannot be written there.
+    pub fn new(binary: PathBuf, directory: PathBuf) -> Result<Self, String> {
+        Self::with(binary, directory, "")
+    }
+
+    /// [`Server::new`], with some settings more.
+    ///
+    /// # Errors
+    /// As [`Server::new`].
+    pub fn with(binary: PathBuf, directory: PathBuf, more: &str) -> Result<Self, String> {
         let new = Self { binary, directory, child: None };
-        std::fs::write(new.settings(), SETTINGS).map_err(|error| format!("settings: {error}"))?;
+        let settings = format!("{SETTINGS}\n{more}");
+        std::fs::write(new.settings(), settings).map_err(|error| format!("settings: {error}"))?;
         Ok(new)
     }
 
@@ -54,7 +67,10 @@ impl Server {
     }
 
     /// Starts the process, and does not wait until it serves.
-    pub(super) fn spawn(&mut self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn spawn(&mut self) -> Result<(), String> {
         let child = self
             .command(&self.data())
             .args(["serve", "--listen", "127.0.0.1:0"])
@@ -67,7 +83,10 @@ impl Server {
     }
 
     /// Starts the process and waits until it serves.
-    pub(super) fn start(&mut self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// It does not serve in time, or ended by itself.
+    pub fn start(&mut self) -> Result<(), String> {
         self.spawn()?;
         let begun = Instant::now();
         while begun.elapsed() < READY_MAX {
@@ -88,7 +107,10 @@ impl Server {
     }
 
     /// Where the process listens, once it does. A file that an earlier one left behind names another process.
-    pub(super) fn address(&self) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// It does not listen yet.
+    pub fn address(&self) -> Result<String, String> {
         let pid = self.child.as_ref().map_or(0, Child::id);
         let text = std::fs::read(self.data().join("server.json")).map_err(|error| error.to_string())?;
         let file: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
@@ -99,7 +121,10 @@ impl Server {
     }
 
     /// SIGKILL: nothing is closed, flushed or said.
-    pub(super) fn kill(&mut self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// It had ended before.
+    pub fn kill(&mut self) -> Result<(), String> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
         if let Ok(Some(status)) = child.try_wait() {
             return Err(format!("the server ended before it was killed: {status}"));
@@ -108,13 +133,19 @@ impl Server {
     }
 
     /// `spoor check`, through the server; its store digest.
-    pub(super) fn check(&self) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// What is unsound.
+    pub fn check(&self) -> Result<String, String> {
         self.checked(&self.data())
     }
 
     /// The store digest of a copy after `spoor rebuild`. The copy is what a kill at this moment would leave behind,
     /// so the server is killed for it, and started again.
-    pub(super) fn rebuilt_digest(&mut self) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// What a command says.
+    pub fn rebuilt_digest(&mut self) -> Result<String, String> {
         self.kill()?;
         let copy = self.directory.join("copy");
         copy_directory(&self.data(), &copy).map_err(|error| format!("copying: {error}"))?;

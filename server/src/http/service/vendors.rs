@@ -1,10 +1,10 @@
 //! Answers the calls of other services' clients: bodies as for our own, the mapping by [`crate::vendors`], and the
 //! answers that they expect.
 
-use super::super::access::{Sender, Shown, shown};
+use super::super::access::vendors::Entry;
+use super::super::access::{Sender, Shown};
 use super::super::errors::Problem;
 use super::super::intake::Handed;
-use super::super::routes::Need;
 use super::super::vendor_routes::VendorCall;
 use super::{Answer, Service, body, respond, user_agent, within};
 use crate::http::body::{Encoding, Share};
@@ -13,10 +13,8 @@ use crate::protocol::write::{self, Audience};
 use crate::vendors::segment::browser::{Reached, rudder_settings, segment_settings};
 use crate::vendors::segment::{self, Refused};
 use crate::vendors::tracardi;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, StatusCode};
 use spoor::{Error, Origin, Reply, TrackRequest};
@@ -34,13 +32,14 @@ impl Service {
         match call {
             VendorCall::Segment { call, key } => self.segment(call, key, head, incoming, sender).await,
             VendorCall::SegmentSettings(key) => {
-                self.entry(Some(in_address(key.clone())), sender)?;
-                Ok(respond(StatusCode::OK, write::text(&segment_settings(&key, reached(&head)))))
+                self.access.entry(Some(Shown::in_address(key.clone())), sender)?;
+                Ok(respond(StatusCode::OK, write::text(&segment_settings(&key, reached(&head, self.tls)))))
             }
             VendorCall::RudderSettings(key) => {
-                let shown = self.shown(&head)?.or_else(|| key.map(in_address));
+                let shown =
+                    self.access.shown(&head.uri, &head.headers)?.or_else(|| key.map(Shown::in_address));
                 let key = shown.as_ref().map(|shown| shown.text.clone()).unwrap_or_default();
-                self.entry(shown, sender)?;
+                self.access.entry(shown, sender)?;
                 Ok(respond(StatusCode::OK, write::text(&rudder_settings(&key))))
             }
             VendorCall::TracardiTrack { profile_less } => {
@@ -77,11 +76,11 @@ impl Service {
         incoming: Incoming,
         sender: Sender,
     ) -> Result<Answer, Problem> {
-        let shown = self.shown(&head)?.or_else(|| key.map(in_address));
+        let shown = self.access.shown(&head.uri, &head.headers)?.or_else(|| key.map(Shown::in_address));
         let body = self.received(&head, incoming).await?;
         let work = move |service: &Self, bytes: &[u8]| {
             let messages = segment::read(call, bytes)?;
-            let entry = service.library(shown, messages.write_key, sender)?;
+            let entry = service.access.library_entry(shown, messages.write_key, sender)?;
             Ok(service.hand_in_all(messages.items, &entry))
         };
         let waiting = async {
@@ -145,58 +144,13 @@ impl Service {
         head: &Parts,
         named: Named,
     ) -> Result<Handed, Problem> {
-        let as_key = Shown { text: source.to_owned(), in_address: named.in_address };
         let agent = request.user_agent.or_else(|| user_agent(&head.headers, Origin::Live));
         let mut request = TrackRequest { user_agent: agent, ..request };
-        let shown = if self.access.is_open() { None } else { self.shown(head)? };
-        let entry = if let Some(shown) = shown {
-            Entry { source: Some(source.to_owned()), ..self.entry(Some(shown), named.sender)? }
-        } else {
-            self.entry(Some(as_key), named.sender)?
-        };
+        let as_key = Shown { text: source.to_owned(), in_address: named.in_address };
+        let entry = self.access.named_entry((&head.uri, &head.headers), as_key, named.sender)?;
         request.source = entry.source;
         entry.sender.admit(&mut request)?;
         Ok(self.intake.hand_in(request))
-    }
-
-    /// The key in one of its usual places. Where nobody needs one, what else stands there is not looked at.
-    fn shown(&self, head: &Parts) -> Result<Option<Shown>, Problem> {
-        if self.access.is_open() {
-            return Ok(basic_user(&head.headers).map(|text| Shown { text, in_address: false }));
-        }
-        shown(&head.uri, &head.headers)
-    }
-
-    /// Whom a call of a library is for. What its body says is its key, unless one is shown in a usual place: then it is
-    /// the same once more, or names the source beside it.
-    fn library(
-        &self,
-        shown: Option<Shown>,
-        in_body: Option<String>,
-        sender: Sender,
-    ) -> Result<Entry, Problem> {
-        let Some(shown) = shown else {
-            return self.entry(in_body.map(|text| Shown { text, in_address: false }), sender);
-        };
-        let named = in_body.filter(|text| *text != shown.text && !self.access.is_open());
-        let entry = self.entry(Some(shown), sender)?;
-        Ok(Entry { source: named.or(entry.source), ..entry })
-    }
-
-    /// Whom a call is for, by the key that it brings; where there are no keys, by the name that stands in its place.
-    fn entry(&self, key: Option<Shown>, sender: Sender) -> Result<Entry, Problem> {
-        if self.access.is_open() {
-            let source = self.source_of_key.find(key.as_ref().map(|key| key.text.as_str()))?;
-            let caller = self.access.admit_shown(Need::Write, None)?;
-            return Ok(Entry { source, sender: sender.of(caller) });
-        }
-        let caller = self.access.admit_shown(Need::Write, key)?;
-        let source = match caller.source() {
-            Some(source) => Some(source.as_str().to_owned()),
-            // An admin's key is for any source: for the only one, if there is one.
-            None => self.source_of_key.find(None).unwrap_or_default(),
-        };
-        Ok(Entry { source, sender: sender.of(caller) })
     }
 
     async fn received(&self, head: &Parts, incoming: Incoming) -> Result<Received, Problem> {
@@ -229,21 +183,10 @@ impl Service {
     }
 }
 
-/// Whom a call is for, and who sends it.
-struct Entry {
-    /// `None` is the default one.
-    source: Option<String>,
-    sender: Sender,
-}
-
 /// Who sends, and whether what names the source stands in the address.
 struct Named {
     sender: Sender,
     in_address: bool,
-}
-
-fn in_address(text: String) -> Shown {
-    Shown { text, in_address: true }
 }
 
 /// A body before anybody looked into it.
@@ -314,28 +257,17 @@ fn picture() -> Answer {
     answer
 }
 
-/// The user of basic authentication, as which these libraries send their key. The password is empty.
-fn basic_user(headers: &HeaderMap) -> Option<String> {
-    let (scheme, encoded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    let user = text.split(':').next().unwrap_or_default().trim();
-    (!user.is_empty()).then(|| user.to_owned())
-}
-
 fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded")
 }
 
 /// Where the client reached us, by its own words: they go back to nobody else.
-fn reached(head: &Parts) -> Reached<'_> {
+fn reached(head: &Parts, tls: bool) -> Reached<'_> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(HOST.as_str()).or_else(|| head.uri.authority().map(|authority| authority.as_str()));
     Reached {
         authority: host.unwrap_or("localhost"),
-        tls: text("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
+        tls: tls || text("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https")),
     }
 }

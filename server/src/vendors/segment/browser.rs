@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub struct Reached<'a> {
     /// Host and port.
     pub authority: &'a str,
-    /// Whether somebody in front of the server speaks TLS.
+    /// Whether the server speaks TLS, or somebody in front of it.
     pub tls: bool,
 }
 

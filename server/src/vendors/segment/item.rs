@@ -91,7 +91,9 @@ fn request(
     let Speaker { device, user } = speaker(call, item)?;
     let context = member::object(item.context.or(shared.context), "context")?;
     let said = match &context {
-        Some(context) => member::message(context.as_str())?,
+        Some(context) => {
+            member::message(context.as_str()).map_err(|fault| member::within(fault, "context"))?
+        }
         None => ContextMembers::default(),
     };
     let sent_at = match shared.sent_at {

@@ -12,7 +12,6 @@ use super::form::json_of;
 use super::member::{self, Raw};
 use crate::limits::LIBRARY_BATCH_MAX_ITEMS;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use spoor::{Rejection, TrackRequest};
 
 /// A call, as its path names it.
@@ -94,8 +93,8 @@ struct Shared<'a> {
     sent_at: Raw<'a>,
     #[serde(borrow)]
     context: Raw<'a>,
-    #[serde(borrow, default)]
-    batch: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    batch: Raw<'a>,
 }
 
 /// Reads a body.
@@ -112,7 +111,7 @@ pub fn read(call: Call, bytes: &[u8]) -> Result<Messages, Rejection> {
         let alone = Shared { sent_at: shared.sent_at, ..Shared::default() };
         return Ok(Messages { write_key, items: vec![item::read(Some(call), &text, &alone)] });
     }
-    let Some(batch) = &shared.batch else {
+    let Some(batch) = member::list(shared.batch, "batch")? else {
         return Err(Rejection::new("member_missing", "batch", "a batch has a list of items under this name"));
     };
     if batch.len() > LIBRARY_BATCH_MAX_ITEMS {

@@ -73,7 +73,7 @@ pub fn body(bytes: &[u8], is_form: bool) -> Result<Option<Json>, Rejection> {
     if is_form && !text.trim_start().starts_with(['{', '[']) {
         return query(&text);
     }
-    let raw: &serde_json::value::RawValue = member::message(&text)?;
+    let raw: &serde_json::value::RawValue = member::value_of(&text)?;
     member::object(Some(raw), "body")
 }
 

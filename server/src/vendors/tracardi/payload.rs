@@ -35,7 +35,7 @@ struct Members<'a> {
     #[serde(borrow)]
     context: Raw<'a>,
     #[serde(borrow)]
-    events: Option<Vec<&'a RawValue>>,
+    events: Raw<'a>,
     #[serde(borrow)]
     options: Raw<'a>,
     #[serde(borrow)]
@@ -48,7 +48,8 @@ struct Named<'a> {
     id: Raw<'a>,
 }
 
-/// The options that mean something here; like Tracardi, only `true` and `false` themselves are taken for such.
+/// The options that mean something here. What is neither `true` nor `false` is refused, where Tracardi does what it
+/// would without: who asks for something not to be kept must not be misunderstood.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Options<'a> {
@@ -94,46 +95,43 @@ pub fn read(bytes: &[u8], profile_less: Option<bool>) -> Result<Payload, Rejecti
     };
     let options: Options<'_> = part(members.options, "options")?;
     let context = member::object(members.context, "context")?;
+    let saved =
+        |raw, name: &str| member::flag(raw, &format!("options.{name}")).map(|said| said.unwrap_or(true));
+    let save_session = saved(options.save_session, "saveSession")?;
+    let save_events = saved(options.save_events, "saveEvents")?;
+    let save_profile = saved(options.save_profile, "saveProfile")?;
     let mut warnings = Vec::new();
     let mut events = Vec::new();
-    for (index, raw) in members.events.unwrap_or_default().into_iter().enumerate() {
+    for (index, raw) in member::list(members.events, "events")?.unwrap_or_default().into_iter().enumerate() {
         events.push(event(raw, index, &mut warnings)?);
     }
-    if is(options.save_events, "false") {
+    if !save_events {
         warnings.push(EVENTS_NOT_SAVED);
         events.clear();
     }
-    let session = id_of(members.session, "session")?.filter(|_| !is(options.save_session, "false"));
-    let sent_less = profile_less.unwrap_or_else(|| is(members.profile_less, "true"));
+    let session = id_of(members.session, "session")?.filter(|_| save_session);
+    let said_less = member::flag(members.profile_less, "profile_less")?.unwrap_or(false);
+    let sent_less = profile_less.unwrap_or(said_less);
     let request = TrackRequest {
         session,
         profile: id_of(members.profile, "profile")?,
         user_agent: context.as_ref().and_then(user_agent),
         context,
-        profile_less: sent_less || is(options.save_profile, "false"),
+        profile_less: sent_less || !save_profile,
         events,
         ..TrackRequest::default()
     };
     Ok(Payload { source, request, warnings })
 }
 
-fn is(raw: Raw<'_>, text: &str) -> bool {
-    raw.is_some_and(|raw| raw.get() == text)
-}
-
 /// An object in the payload; absent, `null` and an empty list are one without members.
 fn part<'a, T: Deserialize<'a> + Default>(raw: Raw<'a>, field: &str) -> Result<T, Rejection> {
     match raw {
         Some(raw) if member::object(Some(raw), field)?.is_some() => {
-            member::message(raw.get()).map_err(|fault| within(fault, field))
+            member::message(raw.get()).map_err(|fault| member::within(fault, field))
         }
         _ => Ok(T::default()),
     }
-}
-
-fn within(fault: Rejection, field: &str) -> Rejection {
-    let field = fault.field.map_or_else(|| field.to_owned(), |inner| format!("{field}.{inner}"));
-    Rejection { field: Some(member::bounded(field)), ..fault }
 }
 
 fn id_of(raw: Raw<'_>, field: &str) -> Result<Option<String>, Rejection> {
@@ -143,7 +141,7 @@ fn id_of(raw: Raw<'_>, field: &str) -> Result<Option<String>, Rejection> {
 
 fn event(raw: &RawValue, index: usize, warnings: &mut Vec<&'static str>) -> Result<Event, Rejection> {
     let at = format!("events[{index}]");
-    let inside = |fault| within(fault, &at);
+    let inside = |fault| member::within(fault, &at);
     let members: EventMembers<'_> = member::message(raw.get()).map_err(inside)?;
     let kind = member::text(members.kind, "type").map_err(inside)?;
     Ok(Event {
@@ -208,7 +206,7 @@ mod tests {
                 r#"s - profile-less ["a"] []"#,
             ),
             (
-                r#""session":{"id":"s"},"events":[{"type":"a"}],"options":{"saveEvents":false,"saveSession":"false"}"#,
+                r#""session":{"id":"s"},"events":[{"type":"a"}],"options":{"saveEvents":false,"saveSession":null}"#,
                 r#"s - [] ["events_not_saved"]"#,
             ),
             (r#""profile_less":true,"events":[{"type":"a"}]"#, r#"- - profile-less ["a"] []"#),
@@ -219,6 +217,13 @@ mod tests {
             (r#""events":[{"type":"a","time":"2026"}]"#, r#"- - ["a"] ["time_ignored"]"#),
             (r#""events":[{"type":"a"},{"type":5,"properties":[1]}]"#, "not_an_object events[1].properties"),
             (r#""events":[{"type":["a"]}]"#, "wrong_type events[0].type"),
+            (r#""options":{"saveSession":"no"}"#, "wrong_type options.saveSession"),
+            (r#""options":{"saveProfile":"false"}"#, "wrong_type options.saveProfile"),
+            (r#""options":{"saveEvents":0}"#, "wrong_type options.saveEvents"),
+            (r#""profile_less":"yes""#, "wrong_type profile_less"),
+            (r#""events":{"type":"a"}"#, "wrong_type events"),
+            (r#""events":[["a"]]"#, "wrong_type events[0]"),
+            (r#""session":["s"]"#, "not_an_object session"),
             (r#""session":"s""#, "not_an_object session"),
             (r#""session":{"id":{}}"#, "wrong_type session.id"),
         ] {
