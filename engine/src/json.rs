@@ -5,6 +5,7 @@
 use crate::limits::JSON_MAX_DEPTH;
 use bincode::{Decode, Encode};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
@@ -202,16 +203,68 @@ impl<'de> Visitor<'de> for Check<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
-        let mut seen: HashSet<String> = HashSet::new();
-        while let Some(key) = members.next_key::<String>()? {
+        let mut seen = Keys::default();
+        while let Some(key) = members.next_key_seed(Key)? {
             let step = self.steps.map(|_| format!(".{key}"));
-            if let Some(key) = seen.replace(key) {
+            if let Err(key) = seen.add(key) {
                 self.left(|| format!(".{key}"));
                 return Err(A::Error::custom(format_args!("{DUPLICATE}{key}")));
             }
             members.next_value_seed(inner).inspect_err(|_| self.left(|| step.unwrap_or_default()))?;
         }
         Ok(())
+    }
+}
+
+/// Up to so many keys of one object, comparing all is faster than hashing.
+const KEYS_FEW: usize = 16;
+
+/// The keys of one object, each of which may stand there once.
+#[derive(Default)]
+struct Keys<'de> {
+    few: Vec<Cow<'de, str>>,
+    many: HashSet<Cow<'de, str>>,
+}
+
+impl<'de> Keys<'de> {
+    /// Adds a key; gives it back if it was there.
+    fn add(&mut self, key: Cow<'de, str>) -> Result<(), Cow<'de, str>> {
+        if self.few.contains(&key) || self.many.contains(&key) {
+            return Err(key);
+        }
+        if self.few.len() < KEYS_FEW {
+            self.few.push(key);
+        } else {
+            self.many.insert(key);
+        }
+        Ok(())
+    }
+}
+
+/// A key, borrowed where it holds no escape.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
     }
 }
 
@@ -229,6 +282,20 @@ mod tests {
         assert_eq!(path(r#"{"a":{"b":[0,{"c":1,"c":2}]}}"#), "a.b[1].c");
         assert_eq!(path(r#"[1,[{"c":18446744073709551616}]]"#), "[1][0].c");
         assert_eq!(path(r#"{"a":1,"a":2}"#), "a");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_found_among_few_and_many_and_however_it_is_written() {
+        let object = |keys: usize, again: &str| {
+            let members: Vec<String> = (0..keys).map(|key| format!(r#""k{key}":1"#)).collect();
+            format!("{{{},\"{again}\":1}}", members.join(","))
+        };
+        for keys in [1, KEYS_FEW - 1, KEYS_FEW, KEYS_FEW + 1, 3 * KEYS_FEW] {
+            assert_eq!(code(&object(keys, "other")), "ok", "{keys}");
+            assert_eq!(code(&object(keys, "k0")), "json_duplicate_key", "{keys}");
+            assert_eq!(code(&object(keys, &format!("k{}", keys - 1))), "json_duplicate_key", "{keys}");
+            assert_eq!(code(&object(keys, r"\u006b0")), "json_duplicate_key", "{keys}");
+        }
     }
 
     #[test]

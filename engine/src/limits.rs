@@ -129,6 +129,13 @@ pub const INDEX_REST_FACTOR: u32 = 4;
 pub const INDEX_REST_MIN_MS: u64 = 1;
 /// Longest such rest, in milliseconds.
 pub const INDEX_REST_MAX_MS: u64 = 50;
+/// How full, in thousandths, the generation that is being filled may get before the writer leaves time to a checkpoint
+/// that still runs.
+pub const PAUSE_FROM_PER_MILLE: u32 = 500;
+/// How much longer than deciding took it does so at most, which is just before the generation is full.
+pub const PAUSE_MAX_FACTOR: u32 = 3;
+/// How long it does so after one group at most, in milliseconds.
+pub const PAUSE_MAX_MS: u64 = 25;
 /// Fewest events in an index that is rewritten when the store is closed: below, there is little to gain.
 pub const INDEX_REWRITE_MIN_EVENTS: u64 = 10_000;
 /// Most events in such an index: beyond, closing would take too long, and `spoor rebuild` does it.
@@ -141,6 +148,7 @@ pub const GENERATION_MIN_BYTES: usize = 64 << 10;
 
 const _: () = assert!(TRAIT_MAX_SET_ONCES >= 3);
 const _: () = assert!(INDEX_REST_MIN_MS <= INDEX_REST_MAX_MS);
+const _: () = assert!(PAUSE_FROM_PER_MILLE < 1_000);
 const _: () = assert!(FRAME_MAX_BYTES > GROUP_MAX_BYTES + REQUEST_MAX_BYTES);
 const _: () = assert!(SEGMENT_BYTES > FRAME_MAX_BYTES as u64);
 const _: () = assert!(SEGMENT_BYTES >= SEGMENT_FIRST_BYTES);

@@ -58,7 +58,7 @@ pub struct StoreSettings {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { cache_bytes: 256 << 20, overlay_bytes: 128 << 20, segment_bytes: crate::limits::SEGMENT_BYTES }
+        Self { cache_bytes: 256 << 20, overlay_bytes: 192 << 20, segment_bytes: crate::limits::SEGMENT_BYTES }
     }
 }
 

@@ -155,7 +155,7 @@ fn prepare_event(
     check_length(&event.event_type, "type_empty", "name_too_long", NAME_MAX_BYTES, || at("type"))?;
     check_object(event.properties.as_ref(), "properties").map_err(|fault| relocate(fault, index))?;
     check_object(event.context.as_ref(), "context").map_err(|fault| relocate(fault, index))?;
-    check_blanks(at("identifiers"), &event.identifiers)?;
+    check_blanks(|| at("identifiers"), &event.identifiers)?;
     trim_names(event);
     check_identifiers(event, &at)?;
     check_consents(event, &at)?;
@@ -219,40 +219,48 @@ fn check_object(json: Option<&Json>, field: &str) -> Result<(), Rejection> {
     }
 }
 
-fn too_many(code: &'static str, field: String, count: usize, max: usize) -> Result<(), Rejection> {
+fn too_many(
+    code: &'static str,
+    field: impl Fn() -> String,
+    count: usize,
+    max: usize,
+) -> Result<(), Rejection> {
     if count > max {
-        return Err(Rejection::new(code, field, format!("{count} of them; at most {max}")));
+        return Err(Rejection::new(code, field(), format!("{count} of them; at most {max}")));
     }
     Ok(())
 }
 
 /// Of two values under one name one would be lost; names that differ in the blanks around them are one.
-fn check_names<'a>(field: String, names: impl Iterator<Item = &'a String>) -> Result<(), Rejection> {
+fn check_names<'a>(
+    field: impl Fn() -> String,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<(), Rejection> {
     let mut names: Vec<&str> = names.map(String::as_str).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair.first() == pair.last()) {
         Some(pair) => {
             let name = pair.first().copied().unwrap_or_default();
-            Err(Rejection::new("name_repeated", field, format!("{name:?} stands there more than once")))
+            Err(Rejection::new("name_repeated", field(), format!("{name:?} stands there more than once")))
         }
         None => Ok(()),
     }
 }
 
 /// A namespace may have several values, under one name: not under names that differ in the blanks around them.
-fn check_blanks(field: String, identifiers: &[(String, String)]) -> Result<(), Rejection> {
+fn check_blanks(field: impl Fn() -> String, identifiers: &[(String, String)]) -> Result<(), Rejection> {
     let has_blanks = |name: &str| name.trim().len() != name.len();
     for (name, _) in identifiers.iter().filter(|(name, _)| has_blanks(name)) {
         if identifiers.iter().any(|(other, _)| other != name && other.trim() == name.trim()) {
             let message = format!("{:?} stands there more than once", name.trim());
-            return Err(Rejection::new("name_repeated", field, message));
+            return Err(Rejection::new("name_repeated", field(), message));
         }
     }
     Ok(())
 }
 
 fn check_identifiers(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), Rejection> {
-    too_many("too_many_identifiers", at("identifiers"), event.identifiers.len(), EVENT_MAX_IDENTIFIERS)?;
+    too_many("too_many_identifiers", || at("identifiers"), event.identifiers.len(), EVENT_MAX_IDENTIFIERS)?;
     for (namespace, value) in &event.identifiers {
         check_length(namespace, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("identifiers"))?;
         if value.len() > IDENTIFIER_MAX_BYTES {
@@ -277,8 +285,8 @@ fn trim_names(event: &mut Event) {
 }
 
 fn check_consents(event: &Event, at: &impl Fn(&str) -> String) -> Result<(), Rejection> {
-    too_many("too_many_consents", at("consents"), event.consents.len(), EVENT_MAX_CONSENTS)?;
-    check_names(at("consents"), event.consents.iter().map(|(purpose, _)| purpose))?;
+    too_many("too_many_consents", || at("consents"), event.consents.len(), EVENT_MAX_CONSENTS)?;
+    check_names(|| at("consents"), event.consents.iter().map(|(purpose, _)| purpose))?;
     for (purpose, _) in &event.consents {
         check_length(purpose, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("consents"))?;
     }
@@ -303,7 +311,7 @@ fn prepare_traits(event: &Event, at: &impl Fn(&str) -> String) -> Result<Vec<Com
                 push(&mut operations, name, "unset", Ok(TraitOperation::Unset));
             }
         }
-        check_names(at(&format!("traits.{member}")), list.iter().map(|(name, _)| name))?;
+        check_names(|| at(&format!("traits.{member}")), list.iter().map(|(name, _)| name))?;
         for (name, value) in list {
             let field = || at(&format!("traits.{member}.{name}"));
             check_length(name, "name_empty", "name_too_long", NAME_MAX_BYTES, || at("traits"))?;
@@ -314,7 +322,7 @@ fn prepare_traits(event: &Event, at: &impl Fn(&str) -> String) -> Result<Vec<Com
             parse_operation(&mut operations, name, member, value);
         }
     }
-    too_many("too_many_traits", at("traits"), operations.len(), EVENT_MAX_TRAIT_OPERATIONS)?;
+    too_many("too_many_traits", || at("traits"), operations.len(), EVENT_MAX_TRAIT_OPERATIONS)?;
     Ok(operations)
 }
 

@@ -45,6 +45,10 @@ pub const INDEX_FORMAT: u32 = 5;
 /// Share of the cache that rows at hand may take; the rest is the index's page cache.
 const AT_HAND_SHARE: usize = 4;
 
+/// Share of the page cache's memory that is not pages: redb counts their bytes, and keeps each of them, 4 KiB and a
+/// counter before it, by itself, for which allocators take 5 KiB.
+const PAGE_SLACK_SHARE: usize = 5;
+
 /// What a store is opened with.
 #[derive(Debug)]
 pub struct Opening {
@@ -176,7 +180,8 @@ impl Opening {
     }
 
     fn index_options(&self) -> IndexOptions {
-        let cache_bytes = self.settings.cache_bytes - self.settings.cache_bytes / AT_HAND_SHARE;
+        let pages_bytes = self.settings.cache_bytes - self.settings.cache_bytes / AT_HAND_SHARE;
+        let cache_bytes = pages_bytes - pages_bytes / PAGE_SLACK_SHARE;
         IndexOptions { cache_bytes, format: INDEX_FORMAT, verify: false }
     }
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A group is what waits when the writer comes round, and what comes while the group before it is synced; there
-//! is no timer. After a storage error everyone who waits is told *indeterminate*, and the writer takes nothing
+//! is no timer, but for the time that the writer leaves to a checkpoint that falls behind. After a storage error everyone who waits is told *indeterminate*, and the writer takes nothing
 //! more.
 
 use super::base::Base;
@@ -23,9 +23,12 @@ use crate::core::apply::apply;
 use crate::core::decide::{Stamp, decide};
 use crate::core::decision::Decision;
 use crate::error::{Error, TrackError};
-use crate::limits::{ENDS_IN_GROUP_MAX_SESSIONS, GROUP_MAX_BYTES, GROUP_MAX_EVENTS};
+use crate::limits::{
+    ENDS_IN_GROUP_MAX_SESSIONS, GROUP_MAX_BYTES, GROUP_MAX_EVENTS, PAUSE_FROM_PER_MILLE, PAUSE_MAX_FACTOR,
+    PAUSE_MAX_MS,
+};
 use crate::time::Timestamp;
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -63,6 +66,8 @@ pub struct Progress {
     waiting_next: Vec<Sender<Result<(), Error>>>,
     pub(super) ending: Ending,
     last_checkpoint: Timestamp,
+    /// How long it took to decide the groups since the writer last came by [`Writer::between_groups`].
+    deciding: Duration,
     /// The requests of the group that is being filled.
     decided: Vec<Decided>,
 }
@@ -178,7 +183,9 @@ impl Writer {
             };
         }
         self.end_with_group(self.shared.clock.now())?;
-        self.send_off(begun.elapsed())?;
+        let deciding = begun.elapsed();
+        self.progress.deciding += deciding;
+        self.send_off(deciding)?;
         Ok(next)
     }
 
@@ -364,14 +371,17 @@ impl Writer {
         while let Ok(base) = self.bases.try_recv() {
             self.take_base(base)?;
         }
+        let deciding = std::mem::take(&mut self.progress.deciding);
         let bytes = self.staging.layers.active.bytes();
         if self.staging.layers.frozen.is_some() {
-            let fill = bytes.saturating_mul(usize::try_from(Pace::URGENCY_MAX).unwrap_or(1_000));
-            let urgency = fill / self.generation_bytes.max(1);
-            self.pace.set_urgency(u32::try_from(urgency).unwrap_or(Pace::URGENCY_MAX));
+            let fill = per_mille(bytes, self.generation_bytes);
+            self.pace.set_urgency(fill);
+            if fill < 1_000 {
+                self.leave_time(pause_after(deciding, fill))?;
+            }
         }
         if bytes >= self.generation_bytes {
-            // The only back-pressure: the mailbox fills while the writer waits here.
+            // The last resort: the mailbox fills while the writer waits here.
             while self.staging.layers.frozen.is_some() {
                 let base = self.bases.recv().map_err(|_| gone())?;
                 self.take_base(base)?;
@@ -383,6 +393,19 @@ impl Writer {
             return Ok(());
         }
         self.end_while_idle()
+    }
+
+    /// Leaves the processor to the checkpoint for so long, or until it is done. What is in flight lands meanwhile, and
+    /// is answered.
+    fn leave_time(&mut self, pause: Duration) -> Result<(), Error> {
+        if pause.is_zero() {
+            return Ok(());
+        }
+        match self.bases.recv_timeout(pause) {
+            Ok(base) => self.take_base(base),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+        }
     }
 
     fn idle(&mut self) -> Result<(), Error> {
@@ -514,6 +537,20 @@ pub fn layers_over(base: Base) -> Layers {
     Layers { active: Arc::new(Generation::new()), frozen: None, base: Arc::new(base) }
 }
 
+/// How full a generation is.
+fn per_mille(bytes: usize, of: usize) -> u32 {
+    u32::try_from(bytes.saturating_mul(1_000) / of.max(1)).unwrap_or(u32::MAX)
+}
+
+/// How long the writer stands back after it has decided for so long, while a checkpoint runs and the generation that is
+/// being filled is so full. Nothing in the first half, which a checkpoint that keeps up with the writer does not see the
+/// end of; then the more, the fuller, so that many groups wait a little instead of one for the whole checkpoint.
+fn pause_after(deciding: Duration, fill_per_mille: u32) -> Duration {
+    let beyond = fill_per_mille.min(1_000).saturating_sub(PAUSE_FROM_PER_MILLE);
+    let share = deciding * PAUSE_MAX_FACTOR * beyond / (1_000 - PAUSE_FROM_PER_MILLE);
+    share.min(Duration::from_millis(PAUSE_MAX_MS))
+}
+
 fn gone() -> Error {
     Error::Closed { reason: "the checkpoint thread is gone".into() }
 }
@@ -524,4 +561,29 @@ fn unnumbered() -> Error {
 
 fn too_large() -> Error {
     Error::Closed { reason: "a record does not fit into a group".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_with_the_fill_and_has_an_end() {
+        let deciding = Duration::from_millis(4);
+        assert_eq!(pause_after(deciding, 0), Duration::ZERO);
+        assert_eq!(pause_after(deciding, PAUSE_FROM_PER_MILLE), Duration::ZERO);
+        let pauses: Vec<Duration> =
+            (PAUSE_FROM_PER_MILLE..=1_000).step_by(50).map(|fill| pause_after(deciding, fill)).collect();
+        assert!(pauses.is_sorted_by(|less, more| less < more), "{pauses:?}");
+        assert_eq!(pauses.last(), Some(&(deciding * PAUSE_MAX_FACTOR)));
+        assert_eq!(pause_after(deciding, 5_000), deciding * PAUSE_MAX_FACTOR, "no fuller than full");
+        assert_eq!(pause_after(Duration::from_secs(9), 1_000), Duration::from_millis(PAUSE_MAX_MS));
+        assert_eq!(pause_after(Duration::ZERO, 1_000), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_generation_without_room_is_full() {
+        assert_eq!([per_mille(1, 4), per_mille(6, 4), per_mille(1, 0)], [250, 1_500, 1_000]);
+        assert_eq!(per_mille(usize::MAX, 1), u32::MAX);
+    }
 }

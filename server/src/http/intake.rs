@@ -197,7 +197,8 @@ fn written(answer: Result<LazyReply, TrackError>, reader: &Reader, form: Form) -
 
 /// The answers to an array in their order, an error in the place of each item that has one.
 pub(super) fn joined(outcomes: &[Result<Vec<u8>, Problem>], form: Form) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let replies = outcomes.iter().map(|outcome| outcome.as_ref().map_or(0, Vec::len) + 1);
+    let mut bytes = Vec::with_capacity(replies.sum::<usize>() + 1);
     for outcome in outcomes {
         if form == Form::Json {
             bytes.push(if bytes.is_empty() { b'[' } else { b',' });

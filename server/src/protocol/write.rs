@@ -46,10 +46,17 @@ impl From<Rejection> for ErrorBody {
     }
 }
 
+/// What most replies to one event are shorter than, in bytes.
+const ANSWER_BYTES: usize = 512;
+
 /// Writes any answer. Ours always can be written: all keys are text.
 #[must_use]
 pub fn text<T: Serialize + ?Sized>(answer: &T) -> Vec<u8> {
-    serde_json::to_vec(answer).unwrap_or_else(|_| b"null".to_vec())
+    let mut text = Vec::with_capacity(ANSWER_BYTES);
+    match serde_json::to_writer(&mut text, answer) {
+        Ok(()) => text,
+        Err(_) => b"null".to_vec(),
+    }
 }
 
 /// Writes an answer on one line: whitespace inside the sender's own JSON is not kept.
