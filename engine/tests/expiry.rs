@@ -1,6 +1,6 @@
 //! Links that nobody says again in time expire, whatever else goes on: by themselves, by the thousand, from the index
 //! and from memory, and for good.
-#![expect(clippy::unwrap_used, reason = "a test: a panic is its report")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test: a panic is its report")]
 
 use spoor::change::{ExpiredLink, Happened};
 use spoor::model::LinkState;
