@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A group is what waits when the writer comes round, and what comes while the group before it is synced; there
-//! is no timer, but for the time that the writer leaves to a checkpoint that falls behind. After a storage error everyone who waits is told *indeterminate*, and the writer takes nothing
-//! more.
+//! is no timer, but for the time that the writer leaves to a checkpoint that falls behind. After a storage error
+//! everyone who waits is told *indeterminate*, and the writer takes nothing more.
 
 use super::base::Base;
 use super::checkpoint::{Errand, Job, Meta};
