@@ -320,7 +320,14 @@ impl Snapshot {
 
     /// Decisions of conflicts and limits in persons that come apart, since the links that are taken away joined; as
     /// they are before that.
-    pub(crate) fn not_retaken(&self, act: &Act, plan: &Plan) -> Result<Vec<EventSeq>, Error> {
+    ///
+    /// `done` is the position of the act, of which this snapshot knows; `None` of a preview.
+    pub(crate) fn not_retaken(
+        &self,
+        act: &Act,
+        plan: &Plan,
+        done: Option<EventSeq>,
+    ) -> Result<Vec<EventSeq>, Error> {
         let parts = matches!(act, Act::Undo { .. } | Act::Detach { .. } | Act::Block { .. });
         if !parts || plan.after.len() <= plan.before.len() {
             return Ok(Vec::new());
@@ -337,14 +344,15 @@ impl Snapshot {
         };
         let since = since.unwrap_or(version.counters.seq);
         let mut members = BTreeSet::new();
-        for size in &plan.before {
+        // Of what was one before, all is in one part or another afterwards.
+        for size in &plan.after {
             members.extend(some_members_of(version, root_of(version, size.oldest)?, PROFILE_MAX_IDS)?);
         }
         let mut places = Vec::new();
         for member in &members {
             places.extend(version.list(ListKey { kind: ListKind::History, of: member.0 }, usize::MAX)?);
         }
-        places.retain(|place| *place > since.0);
+        places.retain(|place| *place > since.0 && done.is_none_or(|done| *place < done.0));
         places.sort_unstable();
         places.dedup();
         places.truncate(NOT_RETAKEN_MAX);

@@ -215,7 +215,7 @@ impl Engine {
                 let planned = plan(&view, &self.inner.door.shared.registry, &deed, stamp)?;
                 let plan = planned.map_err(|refusal| ActError::refused(&act, refusal))?;
                 if dry_run {
-                    let stand = snapshot.not_retaken(&act, &plan)?;
+                    let stand = snapshot.not_retaken(&act, &plan, None)?;
                     return Ok(snapshot.act_reply(&plan, None, stand)?);
                 }
                 made = Some(Box::new(plan));
@@ -229,8 +229,9 @@ impl Engine {
             })?;
             match acted {
                 Acted::Done(seq, plan) => {
-                    let stand = snapshot.not_retaken(&act, &plan)?;
-                    return Ok(self.snapshot()?.act_reply(&plan, Some(seq), stand)?);
+                    let snapshot = self.snapshot()?;
+                    let stand = snapshot.not_retaken(&act, &plan, Some(seq))?;
+                    return Ok(snapshot.act_reply(&plan, Some(seq), stand)?);
                 }
                 Acted::Refused(refusal) => return Err(ActError::refused(&act, refusal)),
                 Acted::Stale => {}

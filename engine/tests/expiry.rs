@@ -179,3 +179,59 @@ fn a_time_that_nobody_can_keep_is_refused() {
         assert!(error.contains("identifiers.number.expires_after"), "{error}");
     }
 }
+
+#[test]
+fn what_is_said_of_long_ago_says_the_same_in_any_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(BEGIN));
+    let environment = Environment { clock, ..Environment::default() };
+    let engine = Engine::open_with(dir.path(), settings(Some(HOUR_MS)), environment).unwrap();
+    let long_ago = Timestamp(BEGIN.0 - 9_000_000_000);
+    let said = |session: &str, number: &str, times: [Option<Timestamp>; 2]| {
+        for time in times {
+            let identifiers = vec![("number".to_owned(), number.to_owned())];
+            let event = Event { event_type: "call".to_owned(), time, identifiers, ..Event::default() };
+            let session = Some(session.to_owned());
+            engine.track(TrackRequest { session, events: vec![event], ..TrackRequest::default() }).unwrap();
+        }
+        let snapshot = engine.snapshot().unwrap();
+        let wanted = format!("number:{number}");
+        let found = snapshot.profile_of_identifier(&wanted, Default::default()).unwrap();
+        (found.identifiers[0].first_seen.millis(), found.identifiers[0].last_seen.millis())
+    };
+    let now = (BEGIN.millis(), BEGIN.millis());
+    assert_eq!(said("a", "n-1", [None, Some(long_ago)]), now);
+    assert_eq!(said("b", "n-2", [Some(long_ago), None]), now);
+    engine.close().unwrap();
+}
+
+#[test]
+fn links_that_are_said_at_this_moment_do_not_disturb_the_sweep() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(dir.path(), settings(Some(1_000))).unwrap();
+    // Said of just before they expire, by many at once, while each look takes what it finds.
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let engine = &engine;
+            scope.spawn(move || {
+                for turn in 0..300 {
+                    let now = spoor::Clock::now(&spoor::SystemClock);
+                    let time = Some(Timestamp(now.0 - 999_000));
+                    let identifiers = vec![("number".to_owned(), format!("n-{}", turn % 50))];
+                    let event =
+                        Event { event_type: "call".to_owned(), time, identifiers, ..Event::default() };
+                    let session = Some(format!("s-{thread}-{turn}"));
+                    engine
+                        .track(TrackRequest { session, events: vec![event], ..TrackRequest::default() })
+                        .unwrap();
+                }
+            });
+        }
+        for _ in 0..100 {
+            engine.tick().unwrap();
+        }
+    });
+    assert_eq!(engine.failure(), None);
+    sound(&engine);
+    engine.close().unwrap();
+}

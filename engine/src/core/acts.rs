@@ -16,7 +16,9 @@ use super::identity::{Evidence, Lifted, Resolved};
 use super::person::{Prepared, person_of, prepared_of, tally_of};
 use super::prepare::Command;
 use super::root::{fragment_row, members_of, root_of};
-use super::rows::{DirectKind, LinkKey, LinkRow, ListKey, ListKind, PairKey, Standing, TallyRow};
+use super::rows::{
+    Counters, DirectKind, IdentifierRow, LinkKey, LinkRow, ListKey, ListKind, PairKey, Standing, TallyRow,
+};
 use super::scratch::Scratch;
 use super::sources::Registry;
 use super::view::View;
@@ -116,6 +118,10 @@ pub struct Plan {
     pub decision: Decision,
     /// The roots of the persons that it is about, and the position of their last change.
     pub rests_on: Vec<(FragmentNo, EventSeq)>,
+    /// The identifiers whose carriers it is about, as they were: with one carrier more it would be another plan.
+    pub identifiers: Vec<(IdentifierNo, Arc<IdentifierRow>)>,
+    /// The last numbers given when it was made, if it gives any: others may have been given since.
+    pub numbered: Option<Counters>,
     /// The same persons as they are.
     pub before: Vec<Size>,
     /// Their fragments' persons afterwards.
@@ -154,11 +160,19 @@ fn size_of_person<V: View>(view: &V, root: FragmentNo) -> Result<Size, Error> {
 pub type Planned = Result<Plan, Refusal>;
 
 impl Plan {
-    /// Whether the persons that it rests on are as they were. Where it regroups, no event may have come to them either.
+    /// Whether the persons and identifiers that it rests on are as they were, and the numbers that it gives are the next. Where it regroups, no event may have come to them either.
     ///
     /// # Errors
     /// [`Error`] if the store could not be read.
     pub fn still_holds<V: View>(&self, view: &V) -> Result<bool, Error> {
+        if self.numbered.is_some_and(|counters| !same_numbers(&counters, &view.counters())) {
+            return Ok(false);
+        }
+        for (no, row) in &self.identifiers {
+            if view.identifiers(no)?.is_none_or(|now| now != *row) {
+                return Ok(false);
+            }
+        }
         for ((root, changed), counted) in self.rests_on.iter().zip(&self.counted) {
             let same = fragment_row(view, *root)?.parent.is_none()
                 && person_of(view, *root)?.changed == *changed
@@ -169,6 +183,27 @@ impl Plan {
         }
         Ok(true)
     }
+}
+
+/// Whether the numbers that a plan may give are the next in both.
+fn same_numbers(one: &Counters, other: &Counters) -> bool {
+    let numbers = |counters: &Counters| {
+        let Counters { names, identifier, device, fragment, rules, .. } = *counters;
+        (names, identifier, device, fragment, rules)
+    };
+    numbers(one) == numbers(other)
+}
+
+/// Whether an effect gives a number.
+const fn gives_number(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Name { .. }
+            | Effect::Identifier { .. }
+            | Effect::Device { .. }
+            | Effect::Fragment { .. }
+            | Effect::Ruled(_)
+    )
 }
 
 impl Deed {
@@ -201,6 +236,7 @@ pub fn plan<V: View>(view: &V, registry: &Registry, deed: &Deed, stamp: Stamp) -
         decider: Decider::new(&mut scratch, registry, &command, stamp),
         before: view,
         touched: Vec::new(),
+        identifiers: Vec::new(),
         new_roots: Vec::new(),
         prepared: Vec::new(),
         removed: Vec::new(),
@@ -219,6 +255,8 @@ pub(super) struct Planner<'a, 'b, V> {
     before: &'b V,
     /// Fragments whose persons are concerned.
     pub(super) touched: Vec<FragmentNo>,
+    /// Identifiers whose carriers were looked at, as they are.
+    identifiers: Vec<(IdentifierNo, Arc<IdentifierRow>)>,
     /// Fragments that became roots.
     new_roots: Vec<FragmentNo>,
     prepared: Vec<Prepared>,
@@ -287,8 +325,23 @@ impl<V: View> Planner<'_, '_, V> {
         let removed = self.removed;
         let row = |ends: &Ends| link_row(self.decider.state, *ends).map(|row| (*ends, row));
         let added = self.added.iter().map(row).collect::<Result<_, _>>()?;
+        let identifiers = self.identifiers;
         let decision = Decision { effects: self.decider.into_effects() };
-        Ok(Plan { decision, rests_on, before, after, counted, prepared, removed, added, merged, drew })
+        let numbered = decision.effects.iter().any(gives_number).then(|| self.before.counters());
+        Ok(Plan {
+            decision,
+            rests_on,
+            identifiers,
+            numbered,
+            before,
+            after,
+            counted,
+            prepared,
+            removed,
+            added,
+            merged,
+            drew,
+        })
     }
 
     pub(super) fn root(&self, fragment: FragmentNo) -> Result<FragmentNo, Error> {
@@ -428,10 +481,15 @@ impl<V: View> Planner<'_, '_, V> {
 
     /// Fragments with a link to an identifier of which something holds, in order of number.
     pub(super) fn carriers(
-        &self,
+        &mut self,
         identifier: IdentifierNo,
         of: impl Fn(Standing) -> bool,
     ) -> Result<Vec<(FragmentNo, Standing)>, Error> {
+        if !self.identifiers.iter().any(|(no, _)| *no == identifier)
+            && let Some(row) = self.before.identifiers(&identifier)?
+        {
+            self.identifiers.push((identifier, row));
+        }
         let key = ListKey { kind: ListKind::Carriers, of: identifier.0 };
         let mut carriers = Vec::new();
         for no in self.decider.state.list(key, usize::MAX)? {

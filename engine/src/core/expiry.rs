@@ -7,7 +7,6 @@
 use super::acts::{Done, Planner, refuse};
 use super::apply::missing;
 use super::decision::Ends;
-use super::graph::link_row;
 use super::rows::{LinkKey, Standing};
 use super::view::View;
 use crate::ids::FragmentNo;
@@ -17,7 +16,8 @@ impl<V: View> Planner<'_, '_, V> {
         let now = self.decider.stamp.received;
         let mut due = Vec::new();
         for key in links {
-            let row = link_row(self.decider.state, Ends::Identifier(*key))?;
+            // One that was found in what is not shown yet is found again.
+            let Some(row) = self.decider.state.links(key)? else { continue };
             let name =
                 &self.decider.state.identifiers(&key.identifier)?.ok_or_else(|| missing("identifier"))?.key;
             let settings = self.decider.settings_of(name.namespace)?;

@@ -196,8 +196,10 @@ impl<'a, S: State> Decider<'a, S> {
         if found.row.as_ref().is_some_and(|row| row.blocked.is_some()) {
             return Ok(refuse(LinkCode::Blocked));
         }
-        if self.says_too_late(fragment, &found, &of)? {
-            return Ok(refuse(LinkCode::Expired));
+        if of.settings.has_expired(of.time, self.stamp.received) {
+            // It says nothing of now, and so writes nothing: whatever came first, the same is known.
+            let holds = self.holds(fragment, &found)?;
+            return Ok(if holds { plain(LinkOutcome::Known, None) } else { refuse(LinkCode::Expired) });
         }
         let root = root_of(self.state, fragment)?;
         let person = person_of(self.state, root)?;
@@ -245,15 +247,11 @@ impl<'a, S: State> Decider<'a, S> {
         Ok(Resolved { merge: Some(merge), sides, ..plain(LinkOutcome::Merged, None) })
     }
 
-    /// Whether what is said is from so long ago that its link would have expired by now, and did not hold all the
-    /// same since it was said again.
-    fn says_too_late(&self, fragment: FragmentNo, found: &Found, of: &Evidence<'_>) -> Result<bool, Error> {
-        if !of.settings.has_expired(of.time, self.stamp.received) {
-            return Ok(false);
-        }
-        let Some(identifier) = found.no else { return Ok(true) };
+    /// Whether the link of a fragment to an identifier holds.
+    fn holds(&self, fragment: FragmentNo, found: &Found) -> Result<bool, Error> {
+        let Some(identifier) = found.no else { return Ok(false) };
         let row = self.state.links(&LinkKey { fragment, identifier })?;
-        Ok(!row.is_some_and(|row| row.standing.holds()))
+        Ok(row.is_some_and(|row| row.standing.holds()))
     }
 
     /// What an earlier decision about this very link says.

@@ -296,19 +296,32 @@ fn reach(configuration: &settings::Configuration, create: bool) -> Result<Place,
 pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal is gone; `None` where this signal means something else.
+    hangup: Option<Signal>,
 }
 
 impl StopSignals {
-    /// Listens from here on. Inside a runtime only.
-    pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    /// Listens from here on, to SIGHUP too if it is to stop. Inside a runtime only.
+    pub(crate) fn listen(hangup_stops: bool) -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: hangup_stops.then(|| signal(SignalKind::hangup())).transpose()?,
+        })
     }
 
     /// Returns once one of them arrives, or has arrived since it was last asked.
     pub(crate) async fn arrived(&mut self) {
+        let hung_up = async {
+            match &mut self.hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = hung_up => {}
         }
     }
 }

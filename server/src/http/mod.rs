@@ -270,7 +270,8 @@ impl Server {
     }
 
     /// Listens for SIGTERM and SIGINT from here on: before anybody is told that the server serves, who may then stop it
-    /// at once. Where connections are encrypted, SIGHUP from here on has the certificate read anew.
+    /// at once. Where connections are encrypted, SIGHUP from here on has the certificate read anew; else it stops
+    /// the server as the others do.
     ///
     /// # Errors
     /// [`ServeError::System`] if they cannot be listened for.
@@ -280,7 +281,7 @@ impl Server {
         if let Some(renewal) = &self.renewal {
             renewal.listen().map_err(ServeError::System)?;
         }
-        StopSignals::listen().map(Some).map_err(ServeError::System)
+        StopSignals::listen(self.renewal.is_none()).map(Some).map_err(ServeError::System)
     }
 
     /// Waits for one of them; returns at once where the server has stopped already.

@@ -244,7 +244,7 @@ impl Model {
     ) -> Result<Doing, ActError> {
         let mut doing = Doing { fragments: vec![fragment], ..Doing::default() };
         match verdict {
-            Verdict::Known | Verdict::Attach(_) => {
+            Verdict::Known | Verdict::KnownStill | Verdict::Attach(_) => {
                 doing.added.push(self.write_link(fragment, identifier, verified, joining, time));
             }
             Verdict::Merge(other) => {

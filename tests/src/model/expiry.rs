@@ -1,6 +1,6 @@
 //! Links that expire: those that nobody said again in time.
 
-use super::resolve::Moment;
+use super::resolve::{Moment, Verdict};
 use super::{Identifier, LinkTo, Model, State};
 use spoor::Timestamp;
 
@@ -12,10 +12,16 @@ impl Model {
     }
 
     /// Whether what is said now is of so long ago that it says nothing any more.
-    pub(super) fn says_too_late(&self, fragment: usize, identifier: &Identifier, moment: Moment<'_>) -> bool {
-        let holds =
-            self.link_row(fragment, identifier).is_some_and(|row| self.links[row].state == State::Holds);
-        !holds && self.has_expired(identifier, moment.time, moment.stamp)
+    pub(super) fn says_too_late(&self, identifier: &Identifier, moment: Moment<'_>) -> bool {
+        self.has_expired(identifier, moment.time, moment.stamp)
+    }
+
+    /// What becomes of it.
+    pub(super) fn said_too_late(&self, fragment: usize, identifier: &Identifier) -> Verdict {
+        match self.link_row(fragment, identifier) {
+            Some(row) if self.links[row].state == State::Holds => Verdict::KnownStill,
+            _ => Verdict::Refuse("expired"),
+        }
     }
 
     /// Takes away what has expired.

@@ -16,6 +16,8 @@ pub(super) struct Moment<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     Known,
+    /// The same, and nothing is written.
+    KnownStill,
     /// The code says why its link does not join, if it does not.
     Attach(Option<&'static str>),
     Merge(Vec<usize>),
@@ -55,7 +57,7 @@ impl Model {
                         _ if several => {
                             self.told(own, identifier, None).unwrap_or(Verdict::Refuse("two_values"))
                         }
-                        _ if self.says_too_late(own, identifier, moment) => Verdict::Refuse("expired"),
+                        _ if self.says_too_late(identifier, moment) => self.said_too_late(own, identifier),
                         Verdict::Switch if identified.switched => Verdict::Refuse("unique_conflict"),
                         _ => verdict,
                     };
@@ -226,6 +228,7 @@ impl Model {
                 reply.outcome = LinkOutcome::Known;
                 self.write_link(fragment, identifier, one.verified, joining, moment.time);
             }
+            Verdict::KnownStill => reply.outcome = LinkOutcome::Known,
             Verdict::Attach(code) => {
                 reply.outcome = LinkOutcome::Attached;
                 reply.code = *code;

@@ -89,7 +89,7 @@ fn stop_on_signal() -> Arc<AtomicBool> {
     std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
-            let Ok(mut signals) = StopSignals::listen() else { return };
+            let Ok(mut signals) = StopSignals::listen(true) else { return };
             for _ in 0..2 {
                 signals.arrived().await;
                 if seen.swap(true, Ordering::Relaxed) {
