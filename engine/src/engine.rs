@@ -25,7 +25,6 @@ use crate::store::disk::{Disk, RealDisk};
 use crate::store::mailbox::{ActJob, Acted, Done, Door, Message, TrackJob};
 use crate::store::opening::{Opened, Opening, spawn};
 use crate::store::record::{encode_act, encode_command};
-use crate::store::resting::Resting;
 use crate::time::{Clock, SystemClock};
 use crate::{Rejection, words};
 use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -211,8 +210,7 @@ impl Engine {
                 let version = snapshot.version()?;
                 // What is planned here draws no id that holds: that is done by the writer.
                 let stamp = Stamp { received: self.inner.door.shared.clock.now(), entropy: 0 };
-                let view = Resting::over(version);
-                let planned = plan(&view, &self.inner.door.shared.registry, &deed, stamp)?;
+                let planned = plan(version, &self.inner.door.shared.registry, &deed, stamp)?;
                 let plan = planned.map_err(|refusal| ActError::refused(&act, refusal))?;
                 if dry_run {
                     let stand = snapshot.not_retaken(&act, &plan, None)?;

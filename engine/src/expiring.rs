@@ -19,7 +19,6 @@ use crate::store::codec::{KeyBytes, decode};
 use crate::store::index::{Order, TableId};
 use crate::store::layers::number_at;
 use crate::store::mailbox::{ActJob, Acted, Door, Message};
-use crate::store::resting::Resting;
 use crate::time::Timestamp;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -143,8 +142,7 @@ impl Sweep<'_> {
             let stamp = Stamp { received: shared.clock.now(), entropy: 0 };
             let deed = Deed::Expire { links: links.to_vec() };
             let pinned = shared.published.pin(false);
-            let view = Resting::over(pinned.version()?);
-            let Ok(plan) = plan(&view, &shared.registry, &deed, stamp)? else { return Ok(()) };
+            let Ok(plan) = plan(pinned.version()?, &shared.registry, &deed, stamp)? else { return Ok(()) };
             drop(pinned);
             let (count, insist) = (plan.removed.len() as u64, attempt >= ACT_MAX_ATTEMPTS);
             let plan = Some(Box::new(plan));

@@ -17,6 +17,5 @@ pub mod overlay;
 pub mod postings;
 pub mod published;
 pub mod record;
-pub mod resting;
 pub mod shards;
 pub mod writer;
