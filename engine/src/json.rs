@@ -182,7 +182,7 @@ impl<'de> Visitor<'de> for Check<'_> {
     // serde_json hands an integer that fits neither u64 nor i64 over as f64. Every f64 from 2^53 on is an
     // integer, so nothing with a fraction is caught here.
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
-        if value.abs() >= 18_446_744_073_709_551_616.0 || value <= -9_223_372_036_854_775_808.0 {
+        if value.abs() >= 18_446_744_073_709_551_616.0 || value < -9_223_372_036_854_775_808.0 {
             return Err(E::custom(TOO_LARGE));
         }
         Ok(())
