@@ -59,8 +59,8 @@ pub(crate) fn preview(
     })
 }
 
-/// Takes away what has expired at `now`. Until then a link held longer than it would have, which moves nobody who is
-/// one with the others by then all the same.
+/// Takes away what has expired at `now`. In the replay links held longer than they would have: whoever said something
+/// again later is joined all the same, and whoever did not comes apart here.
 fn expire(state: &mut MemoryState, registry: &Registry, now: Timestamp) -> Result<(), Error> {
     if registry.expires_soonest_ms().is_none() {
         return Ok(());

@@ -160,7 +160,8 @@ fn size_of_person<V: View>(view: &V, root: FragmentNo) -> Result<Size, Error> {
 pub type Planned = Result<Plan, Refusal>;
 
 impl Plan {
-    /// Whether the persons and identifiers that it rests on are as they were, and the numbers that it gives are the next. Where it regroups, no event may have come to them either.
+    /// Whether the persons and identifiers that it rests on are as they were, and the numbers that it gives are the
+    /// next. Where it regroups, no event may have come to those persons either.
     ///
     /// # Errors
     /// [`Error`] if the store could not be read.
@@ -194,7 +195,7 @@ fn same_numbers(one: &Counters, other: &Counters) -> bool {
     numbers(one) == numbers(other)
 }
 
-/// Whether an effect gives a number.
+/// Whether an effect gives a number, or notes the rules, which is done once.
 const fn gives_number(effect: &Effect) -> bool {
     matches!(
         effect,

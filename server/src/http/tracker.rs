@@ -1,5 +1,6 @@
 //! The tracker for browsers, as it is served: `/spoor.js`, without the comments of its source, which a page need not
-//! wait for, compressed once, and told apart by what is in it. Knows no store and no source: what a page is, its own attributes say. Called by the service.
+//! wait for, compressed once, and told apart by what is in it. Knows no store and no source: what a page is, its own attributes
+//! say. Called by the service.
 
 use super::answer_body::AnswerBody;
 use flate2::Compression;
