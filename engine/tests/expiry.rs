@@ -4,7 +4,7 @@
 
 use spoor::change::{ExpiredLink, Happened};
 use spoor::model::LinkState;
-use spoor::settings::NamespaceSettings;
+use spoor::settings::{NamespaceSettings, SourceSettings};
 use spoor::{Engine, Environment, Event, ManualClock, Settings, Timestamp, TrackRequest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -232,6 +232,39 @@ fn links_that_are_said_at_this_moment_do_not_disturb_the_sweep() {
         }
     });
     assert_eq!(engine.failure(), None);
+    sound(&engine);
+    engine.close().unwrap();
+}
+
+#[test]
+fn a_sweep_reads_the_index_slice_by_slice() {
+    const PEOPLE: usize = 9_000;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(BEGIN));
+    let environment = Environment { clock: clock.clone(), ..Environment::default() };
+    let mut settings = settings(Some(HOUR_MS));
+    let backend = SourceSettings { server: true, ..SourceSettings::default() };
+    settings.sources.insert("backend".to_owned(), backend);
+    let engine = Engine::open_with(dir.path(), settings, environment).unwrap();
+    for thousand in 0..PEOPLE / 1_000 {
+        let said = |one: usize| Event {
+            event_type: "call".to_owned(),
+            identifiers: vec![("number".to_owned(), format!("n-{thousand}-{one}"))],
+            ..Event::default()
+        };
+        let source = Some("backend".to_owned());
+        let events = (0..1_000).map(said).collect();
+        engine.track(TrackRequest { source, events, ..TrackRequest::default() }).unwrap();
+    }
+    engine.checkpoint().unwrap();
+    clock.advance_ms(2 * 60 * 60 * 1_000);
+    engine.tick().unwrap();
+    let expired = engine.snapshot().unwrap().changes_after(PEOPLE as u64, 1_000).unwrap();
+    let expired = expired.into_iter().map(|change| match change.happened {
+        Happened::LinksExpired(links) => links.len(),
+        _ => 0,
+    });
+    assert_eq!(expired.sum::<usize>(), PEOPLE);
     sound(&engine);
     engine.close().unwrap();
 }
